@@ -1,0 +1,115 @@
+"""From clusters of patches to regions of pixels, and one answer per region. Imports torch and the median filter only.
+
+Shapes: B batch, N = h * w patches, R regions (padded to the largest number in the batch), K classes, H W pixels.
+Every image is treated as if it were alone: its answer does not depend on the rest of the batch.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cliptrase.median import median_filter
+
+
+def region_maps(correlation: Tensor, labels: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """How strongly each patch belongs to each cluster: the mean of the rows of the cluster's members.
+
+    Args:
+        correlation: (B, N, N) recalibrated self-correlation of the patches.
+        labels: (B, N) int64 cluster of each patch, numbered from 0; -1 for none.
+        grid: (h, w) with h * w = N.
+
+    Returns:
+        maps (B, R, h, w) in the type of `correlation`, and valid (B, R) bool. R is the largest number of clusters in
+        an image of the batch, at least 1; the maps of the clusters that an image lacks are zero and not valid.
+
+    Raises:
+        ValueError: the grid does not have N patches.
+    """
+    if grid[0] * grid[1] != labels.shape[1]:
+        raise ValueError(f"a grid of {grid[0]} x {grid[1]} patches does not fit {labels.shape[1]} labels")
+    numbers = torch.arange(max(1, int(labels.max()) + 1), device=labels.device)
+    # In float64 the order of summation, which depends on the batch, is lost in the final rounding.
+    members = (labels.unsqueeze(1) == numbers[:, None]).double()
+    sizes = members.sum(-1, keepdim=True)
+    maps = members @ correlation.double() / sizes.clamp(min=1)
+    return maps.to(correlation.dtype).unflatten(-1, grid), sizes.squeeze(-1) > 0
+
+
+def assign_regions(maps: Tensor, valid: Tensor, size: tuple[int, int], upsample: int = 4, median: int = 7) -> Tensor:
+    """Give every pixel to the region whose smoothed map is largest there, patches without cluster included.
+
+    Args:
+        maps: (B, R, h, w) from `region_maps`.
+        valid: (B, R) bool, the regions that exist.
+        size: (H, W) in pixels of the answer.
+        upsample: the maps are smoothed at this multiple of the patch grid.
+        median: side of the median filter there, odd.
+
+    Returns:
+        (B, H, W) int64 region of each pixel, the smallest of equals; -1 everywhere in an image without regions.
+    """
+    height, width = maps.shape[-2:]
+    maps = F.interpolate(maps, size=(upsample * height, upsample * width), mode="bilinear", align_corners=False)
+    maps = F.interpolate(median_filter(maps, median), size=size, mode="bilinear", align_corners=False)
+    regions = maps.masked_fill_(~valid[:, :, None, None], -torch.inf).argmax(1)
+    return regions.masked_fill_(~valid.any(1)[:, None, None], -1)
+
+
+def vote(labels: Tensor, regions: Tensor, num_classes: int) -> Tensor:
+    """Let the pixels of a region vote on their class.
+
+    Args:
+        labels: (B, H, W) int64 class of each pixel, in [0, K).
+        regions: (B, H, W) int64 region of each pixel, numbered from 0; -1 for none.
+        num_classes: K.
+
+    Returns:
+        (B, K, H, W) float32: the share of the pixel's region that voted for each class, summing to 1 over the classes.
+        Their argmax is the majority, of equals the smallest class. A pixel without region votes alone.
+
+    Raises:
+        ValueError: a label outside [0, K).
+    """
+    smallest, largest = int(labels.min()), int(labels.max())
+    if smallest < 0 or largest >= num_classes:
+        raise ValueError(
+            f"labels are {smallest} to {largest}, but must be 0 to {num_classes - 1}, the {num_classes} classes"
+        )
+    batch = labels.shape[0]
+    slots = int(regions.max()) + 2  # slot 0 gathers the pixels without region
+    image = torch.arange(batch, device=labels.device)[:, None, None]
+    ballots = ((image * slots + regions + 1) * num_classes + labels).flatten()
+    counts = torch.bincount(ballots, minlength=batch * slots * num_classes).view(batch, slots, num_classes)
+    shares = (counts / counts.sum(-1, keepdim=True).clamp(min=1)).float()
+    shares[:, 0] = 0
+    alone = (regions < 0).to(shares.dtype)
+    return _spread(shares.mT, regions).scatter_add_(1, labels.unsqueeze(1), alone.unsqueeze(1))
+
+
+def region_mean(logits: Tensor, regions: Tensor) -> Tensor:
+    """Replace the logits of each pixel by their mean over its region.
+
+    Args:
+        logits: (B, K, H, W).
+        regions: (B, H, W) int64 region of each pixel, numbered from 0; -1 for none.
+
+    Returns:
+        (B, K, H, W) in the type of `logits`; pixels without region are unchanged. Beside the answer, it needs the
+        memory of one float64 copy of the logits.
+    """
+    batch, classes = logits.shape[:2]
+    slots = int(regions.max()) + 2
+    slot = (regions + 1).flatten(1)
+    # In float64 a region of a million pixels loses nothing, and the order in which a GPU adds does not show.
+    sums = logits.new_zeros(batch, classes, slots, dtype=torch.float64)
+    sums.scatter_add_(2, slot.unsqueeze(1).expand(-1, classes, -1), logits.flatten(2).double())
+    sizes = sums.new_zeros(batch, slots).scatter_add_(1, slot, torch.ones_like(slot, dtype=torch.float64))
+    means = (sums / sizes.clamp(min=1).unsqueeze(1)).to(logits.dtype)
+    return torch.where((regions < 0).unsqueeze(1), logits, _spread(means, regions))
+
+
+def _spread(values: Tensor, regions: Tensor) -> Tensor:
+    """(B, K, H, W): the entry of `values` (B, K, 1 + R) for the region of each pixel, entry 0 for no region."""
+    slot = (regions + 1).flatten(1).unsqueeze(1).expand(-1, values.shape[1], -1)
+    return values.gather(2, slot).unflatten(2, regions.shape[1:])

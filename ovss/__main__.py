@@ -1,0 +1,7 @@
+"""`python -m ovss` is the command `ovss`."""
+
+import sys
+
+from ovss.cli import main
+
+sys.exit(main())

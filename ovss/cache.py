@@ -1,0 +1,74 @@
+"""Tensors on disk under a key of all that they depend on. Safe with many processes, and with a process that dies.
+
+The folder is `$OVSS_CACHE`, else `~/.cache/ovss`. Files are safetensors: reading one runs no code.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from iopath.common.file_io import file_lock
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """The folder for everything that can be made again."""
+    return Path(os.environ.get("OVSS_CACHE") or Path.home() / ".cache" / "ovss").expanduser()
+
+
+def key_of(*parts: str) -> str:
+    """A hexadecimal key; any change of any part, or of where one part ends, gives another."""
+    digest = hashlib.blake2b(digest_size=20)
+    for part in parts:
+        digest.update(f"{len(part)}:{part}".encode())
+    return digest.hexdigest()
+
+
+def fingerprint(module: torch.nn.Module) -> str:
+    """A hash of a module's parameters and buffers: names, shapes, types, values."""
+    digest = hashlib.blake2b(digest_size=20)
+    for name, value in module.state_dict().items():
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def cached_tensor(kind: str, key: str, compute: Callable[[], Tensor]) -> Tensor:
+    """Return the tensor stored under `kind` and `key`, else compute and store it, on the CPU.
+
+    Of many processes that ask at once one computes and the others wait. A damaged entry is computed again. A folder that
+    cannot be written is said in the log, and nothing is stored.
+    """
+    path = cache_folder() / kind / f"{key}.safetensors"
+    if (stored := _read(path)) is not None:
+        return stored
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with file_lock(str(path)):
+            stored = _read(path)
+            if stored is None:
+                stored = compute().detach().cpu().contiguous()
+                partial = path.with_suffix(f".{os.getpid()}.partial")
+                save_file({"tensor": stored}, partial)
+                os.replace(partial, path)
+            return stored
+    except OSError as error:
+        logger.warning("cache %s cannot be written (%s): computing without it; OVSS_CACHE names another folder", path.parent, error)
+        return compute().detach().cpu().contiguous()
+
+
+def _read(path: Path) -> Tensor | None:
+    if not path.is_file():
+        return None
+    try:
+        return load_file(path)["tensor"]
+    except (OSError, SafetensorError, KeyError) as error:
+        logger.warning("cache entry %s is damaged (%s): computing it again", path, error)
+        return None

@@ -1,0 +1,68 @@
+"""The command line, `ovss COMMAND` or `python -m ovss COMMAND`.
+
+Imports the standard library only, so that `--help` is quick: a command imports its work when it runs.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, NoReturn
+
+from ovss import __version__
+
+
+class Command(NamedTuple):
+    """A subcommand: its line of help, what adds its arguments, and what does its work and returns the exit code."""
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that answers bad usage with one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"ovss: error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0 for success, 1 where some inputs failed, 2 for bad usage."""
+    args = build_parser().parse_args(argv)
+    try:
+        return COMMANDS[args.command].run(args)
+    except (ValueError, OSError) as error:  # users' mistakes: config, words, weights, files
+        print(f"ovss: error: {error}", file=sys.stderr)
+        return 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands of the table."""
+    parser = _Parser(prog="ovss", description="Open-vocabulary segmentation: label every pixel with any words.")
+    parser.add_argument("--version", action="version", version=f"ovss {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        command.add_arguments(commands.add_parser(name, help=command.help, description=command.help))
+    return parser
+
+
+def _segment_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--config-file", required=True, metavar="FILE", help="the model, such as configs/quickstart/cliptrase.yaml")
+    add("--input", required=True, nargs="+", metavar="PATH", help="pictures, folders, or patterns like 'a*.jpg'")
+    add("--vocabulary", metavar="WORDS", help="'cat, wall', or a .json or .txt class file; default: the config's")
+    add("--output", required=True, metavar="FOLDER", help="where NAME_overlay.jpg, NAME_labels.png and NAME.json go")
+    add("--weights", metavar="PATH", help="local CLIP weights; short for --opts MODEL.CLIP.WEIGHTS PATH")
+    add("--device", help="cpu, cuda, cuda:1, ...; default: the config's")
+    add("--opts", nargs="*", default=[], metavar="KEY VALUE", help="config values to change, in pairs")
+
+
+def _segment(args: argparse.Namespace) -> int:
+    from ovss.segment import segment
+
+    return segment(args)
+
+
+COMMANDS = {
+    "segment": Command("segment pictures on disk with words of your choice", _segment_arguments, _segment),
+}

@@ -1,0 +1,74 @@
+"""Prompts x words to unit text embeddings (T,P,D): de-duplicated, batched within a token budget, cached on disk.
+
+Shapes: T rows of text (each one phrase, or several synonyms to average), P prompts, D embedding width.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ovss.cache import cached_tensor, fingerprint, key_of
+from ovss.clip.model import CLIP
+
+# One batch of the text tower reads at most this many tokens: 0.2 GB of activations for ViT-B, whatever the vocabulary.
+TOKEN_BUDGET = 16384
+# Rows that are encoded before their prompts are averaged away, so that memory does not grow with the vocabulary.
+ROWS_AT_ONCE = 256
+
+
+def encode_sentences(clip: CLIP, sentences: Sequence[str]) -> Tensor:
+    """Unit embeddings (M,D) of M sentences; equal ones are encoded once, batches hold sentences of like length."""
+    unique = list(dict.fromkeys(sentences))
+    tokens = clip.tokenizer(unique)
+    lengths = tokens.argmax(dim=-1) + 1
+    order = lengths.argsort(stable=True)
+    embedded: list[Tensor] = []
+    start = 0
+    while start < len(order):
+        stop = start + 1
+        while stop < len(order) and (stop + 1 - start) * int(lengths[order[stop]]) <= TOKEN_BUDGET:
+            stop += 1
+        embedded.append(clip.text(tokens[order[start:stop]].to(clip.logit_scale.device)))
+        start = stop
+    features = F.normalize(torch.cat(embedded), dim=-1)
+    place = {sentence: row for row, sentence in enumerate(unique)}
+    inverse = order.argsort().to(features.device)
+    return features[inverse[[place[sentence] for sentence in sentences]]]
+
+
+def embed_rows(clip: CLIP, rows: Sequence[tuple[str, ...]], prompts: Sequence[str], average: bool) -> Tensor:
+    """Unit embeddings of T rows under P prompts; gradients flow where they are enabled.
+
+    A row of several phrasings is, prompt by prompt, the unit mean of its phrasings' unit embeddings. With `average` the
+    result is the unit mean over the prompts, (T,1,D) (CLIP, section 3.1.4); else (T,P,D).
+    """
+    parts = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        chunk = rows[start : start + ROWS_AT_ONCE]
+        sentences = [prompt.format(phrase) for row in chunk for phrase in row for prompt in prompts]
+        features = encode_sentences(clip, sentences).unflatten(0, (-1, len(prompts)))
+        owner = torch.tensor([index for index, row in enumerate(chunk) for _ in row], device=features.device)
+        summed = features.new_zeros(len(chunk), *features.shape[1:]).index_add(0, owner, features)
+        unit = F.normalize(summed, dim=-1)
+        parts.append(F.normalize(unit.mean(dim=1, keepdim=True), dim=-1) if average else unit)
+    return torch.cat(parts)
+
+
+class TextEmbedder:
+    """`embed_rows` without gradients, remembered on disk under the text tower's weights, the prompts and the words.
+
+    The tower's fingerprint is taken once: after training it, make a new embedder.
+    """
+
+    def __init__(self, clip: CLIP):
+        self._clip = clip
+        self._fingerprint = fingerprint(clip.text)
+
+    @torch.no_grad()
+    def __call__(self, rows: Sequence[tuple[str, ...]], prompts: Sequence[str], average: bool) -> Tensor:
+        """(T,P,D), or (T,1,D) with `average`, on the device of the CLIP."""
+        key = key_of(self._fingerprint, str(average), repr(tuple(prompts)), repr(tuple(rows)))
+        stored = cached_tensor("text", key, lambda: embed_rows(self._clip, rows, prompts, average))
+        return stored.to(self._clip.logit_scale.device)

@@ -1,0 +1,47 @@
+"""Sentences to token ids: open_clip's byte-pair tokenizer, with errors instead of truncation."""
+
+from collections.abc import Sequence
+
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor
+
+
+class Tokenizer:
+    """CLIP's tokenizer (49,408 ids), or the same over a smaller table of known ids (the embedded tiny model).
+
+    Args:
+        context_length: most tokens a sentence may have, both marks included.
+        known_ids: ascending ids of the full table; the i-th becomes id i. Order is kept, so that padding stays 0 and
+            end-of-text stays the largest.
+    """
+
+    def __init__(self, context_length: int = 77, known_ids: Sequence[int] | None = None):
+        self.context_length = context_length
+        self._bpe = SimpleTokenizer()
+        self._compact = None if known_ids is None else {full: index for index, full in enumerate(known_ids)}
+
+    def __call__(self, sentences: Sequence[str]) -> Tensor:
+        """Tokenise M sentences to ids (M, context_length), padded with 0.
+
+        Raises:
+            ValueError: a sentence of more tokens than the context, or with a word that a small table does not know.
+        """
+        ids = torch.zeros(len(sentences), self.context_length, dtype=torch.long)
+        for row, sentence in enumerate(sentences):
+            tokens = [self._bpe.sot_token_id, *self._bpe.encode(sentence), self._bpe.eot_token_id]
+            if len(tokens) > self.context_length:
+                raise ValueError(f"{sentence!r} has {len(tokens)} tokens, CLIP reads {self.context_length}: use a shorter word or prompt")
+            ids[row, : len(tokens)] = torch.tensor(self._look_up(tokens, sentence))
+        return ids
+
+    def _look_up(self, tokens: list[int], sentence: str) -> list[int]:
+        if self._compact is None:
+            return tokens
+        unknown = [self._bpe.decode([token]).strip() for token in tokens if token not in self._compact]
+        if unknown:
+            raise ValueError(
+                f"the embedded tiny CLIP does not know {unknown} of {sentence!r}: it has only read about drawn scenes "
+                "('red star', 'brick wall', ...). For any words use a full CLIP: MODEL.CLIP.NAME ViT-B/16"
+            )
+        return [self._compact[token] for token in tokens]

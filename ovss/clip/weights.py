@@ -1,0 +1,155 @@
+"""Weights for a CLIP: from a file or folder, from open_clip's downloads, or embedded. Every tensor is used exactly once.
+
+Forms read: OpenAI's `.pt` (TorchScript, or a plain state dict), open_clip's `.bin`, `.pt` and `.safetensors`, a folder that
+holds one of them, and CLIPtrase's re-keyed checkpoint (`clip_visual_extractor.*`, `ov_classifier.*`). No file's code is run.
+"""
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ovss.clip.model import ARCHITECTURES, ASSETS, CLIP, TINY, architecture_config
+from ovss.clip.torchscript import is_torchscript, read_torchscript
+
+OPTION = "MODEL.CLIP.WEIGHTS /path/to/file"
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+# Not weights: sizes and the causal mask, which some files carry along.
+_IGNORED = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
+
+
+def load_clip(name: str, weights: str | Path = "") -> CLIP:
+    """Build a named CLIP in float32 and load its weights, strictly.
+
+    Args:
+        name: an architecture of `ovss.clip.model.ARCHITECTURES`, or "tiny".
+        weights: a file or a folder; empty: the published weights, downloaded once by open_clip (embedded for "tiny").
+
+    Raises:
+        ValueError: unknown name; a missing, damaged or hostile file; a checkpoint of another architecture.
+        ConnectionError: nothing local and no way to download.
+    """
+    config = architecture_config(name)
+    path = find_weights(weights) if weights else _published(name)
+    state = read_weights(path)
+    with torch.device("meta"):
+        clip = CLIP(config)
+    _check(clip, state, name, path)
+    clip.load_state_dict(state, assign=True)
+    return clip.float().eval()
+
+
+def find_weights(path: str | Path) -> Path:
+    """The file itself, or the one file of weights in a folder."""
+    path = Path(path).expanduser()
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise ValueError(f"weights {path}: no such file or folder")
+    files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES)
+    safe = [file for file in files if file.suffix == ".safetensors"]
+    if len(safe or files) != 1:
+        found = ", ".join(file.name for file in files) or "none"
+        raise ValueError(f"weights {path}: expected one file of weights ({', '.join(_SUFFIXES)}) in this folder, found {found}: name the file")
+    return (safe or files)[0]
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a file of any supported form into this project's keys. Raises ValueError, naming the file."""
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        elif is_torchscript(path):
+            state = read_torchscript(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError, EOFError, StopIteration, SafetensorError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"weights {path}: damaged, or not a file of weights ({reason[:200]})") from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"weights {path}: holds no state dict of tensors")
+    return from_openai_keys(state)
+
+
+def from_openai_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Translate OpenAI's names (also open_clip's; CLIPtrase's re-keyed ones) to those of `CLIP`, splitting fused q, k, v."""
+    ours: dict[str, Tensor] = {}
+    for key, value in state.items():
+        key = key.removeprefix("module.")
+        if key in _IGNORED:
+            continue
+        key = re.sub(r"^clip_visual_extractor\.", "visual.", key).removeprefix("ov_classifier.")
+        if not key.startswith("visual.") and key != "logit_scale":
+            key = f"text.{key}"
+        key = key.replace(".transformer.resblocks.", ".resblocks.")
+        if ".attn.in_proj_" in key:
+            stem, kind = key.split(".in_proj_")
+            for letter, part in zip("qkv", value.chunk(3), strict=True):
+                ours[f"{stem}.{letter}_proj.{kind}"] = part.clone()
+        else:
+            ours[key] = value
+    return ours
+
+
+def to_openai_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `from_openai_keys`: OpenAI's and open_clip's names, with q, k, v fused."""
+    fused: dict[str, Tensor] = {}
+    for key, value in state.items():
+        match = re.fullmatch(r"(.+\.attn)\.([qkv])_proj\.(weight|bias)", key)
+        if match is None:
+            fused[key] = value
+        elif match[2] == "q":
+            fused[f"{match[1]}.in_proj_{match[3]}"] = torch.cat([state[f"{match[1]}.{letter}_proj.{match[3]}"] for letter in "qkv"])
+    return {key.removeprefix("text.").replace("resblocks.", "transformer.resblocks."): value for key, value in fused.items()}
+
+
+def _check(clip: CLIP, state: Mapping[str, Tensor], name: str, path: Path) -> None:
+    """Every tensor of the file used exactly once, every parameter given, all shapes equal; else say what differs."""
+    expected = clip.state_dict()
+    missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    shapes = [
+        f"{key} is {tuple(state[key].shape)} in the file, {tuple(expected[key].shape)} in {name}"
+        for key in expected.keys() & state.keys()
+        if state[key].shape != expected[key].shape
+    ]
+    if not (missing or unknown or shapes):
+        return
+    parts = [f"{len(rows)} {what} (such as {rows[0]})" for what, rows in (("missing", missing), ("unknown", unknown), ("of another shape", sorted(shapes))) if rows]
+    fitting = [other for other in (*ARCHITECTURES, TINY) if other != name and _fits(other, state)]
+    advice = f"; it fits MODEL.CLIP.NAME {' or '.join(fitting)}" if fitting else ""
+    raise ValueError(f"weights {path} are not those of a {name}: {'; '.join(parts)}{advice}")
+
+
+def _fits(name: str, state: Mapping[str, Tensor]) -> bool:
+    with torch.device("meta"):
+        expected = CLIP(architecture_config(name)).state_dict()
+    return {key: value.shape for key, value in expected.items()} == {key: value.shape for key, value in state.items()}
+
+
+def _published(name: str) -> Path:
+    """The published weights, downloaded by open_clip (its cache and progress bar), or those embedded in the package."""
+    if name == TINY:
+        return ASSETS / "tiny_clip.safetensors"
+    architecture = ARCHITECTURES[name]
+    source = get_pretrained_cfg(architecture.config, architecture.pretrained)
+    tried = []
+    for prefer_hub, place in ((True, source.get("hf_hub")), (False, source.get("url"))):
+        if not place:
+            continue
+        try:
+            return Path(download_pretrained(source, prefer_hf_hub=prefer_hub))
+        except Exception as error:  # the hub's client and urllib raise many kinds
+            tried.append(f"{place} ({str(error).splitlines()[0][:160] if str(error) else type(error).__name__})")
+    raise ConnectionError(
+        f"no weights for {name}: none given, and downloading open_clip's {architecture.config} {architecture.pretrained!r} failed; "
+        f"tried {' and '.join(tried)}. Give a local file or folder: {OPTION}"
+    )

@@ -1,0 +1,89 @@
+"""Data sets in the catalog: the embedded scenes, and one's own folder. Records name files; nothing is read before it is asked for."""
+
+from pathlib import Path
+
+from ovss import drawing, scenes
+from ovss.cache import cache_folder, key_of
+from ovss.d2.api import CfgNode, DatasetCatalog, MetadataCatalog
+from ovss.images import find_images
+from ovss.vocabulary import Vocabulary
+
+FOLDER = "folder"
+LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+
+
+def register(name: str, records, vocabulary: Vocabulary, ignore_label: int, **metadata: object) -> None:
+    """Enter a data set: `records` is called when it is used. An entry of the same name is replaced."""
+    if name in DatasetCatalog.list():
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    DatasetCatalog.register(name, records)
+    MetadataCatalog.get(name).set(
+        evaluator_type="sem_seg",
+        vocabulary=vocabulary,
+        stuff_classes=list(vocabulary.classes),
+        ignore_label=ignore_label,
+        **metadata,
+    )
+
+
+def pair_by_stem(images: Path, labels: Path) -> list[dict[str, str]]:
+    """Records of a folder of pictures and a folder of label images, paired by file name without suffix.
+
+    Raises:
+        ValueError: a folder is missing or empty, or a file on either side has no partner.
+    """
+    found = [(folder, _by_stem(folder, only)) for folder, only in ((images, None), (labels, LABEL_SUFFIXES))]
+    (_, pictures), (_, label_files) = found
+    for (here, mine), (there, theirs) in (found, found[::-1]):
+        lonely = sorted(set(mine) - set(theirs))
+        if lonely:
+            raise ValueError(f"{len(lonely)} of {len(mine)} files in {here} have no partner in {there}, the first is {mine[lonely[0]].name}")
+    return [{"file_name": str(pictures[stem]), "sem_seg_file_name": str(label_files[stem])} for stem in sorted(pictures)]
+
+
+def _by_stem(folder: Path, suffixes: tuple[str, ...] | None) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    if suffixes is None:
+        files = find_images([folder])
+    else:
+        files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in suffixes]
+    if not files:
+        raise ValueError(f"{folder}: no pictures in this folder")
+    return {file.stem: file for file in files}
+
+
+def _scene_records(split: str) -> list[dict[str, str]]:
+    """Records of a split of the scenes, drawn at the first use into a folder that depends on the drawing code."""
+    code = key_of(*(Path(module.__file__).read_text(encoding="utf-8") for module in (drawing, scenes)))
+    folder = scenes.write_split(cache_folder() / "scenes" / code[:12], split)
+    return pair_by_stem(folder / "images", folder / "labels")
+
+
+def register_scenes() -> None:
+    """Enter the embedded data set as scenes_<split>; scores are also given over the seen and over the unseen pairs."""
+    vocabulary = Vocabulary.from_words(scenes.CLASSES)
+    groups = {"seen": scenes.SEEN, "unseen": scenes.UNSEEN}
+    for split in scenes.SPLITS:
+        register(f"scenes_{split}", lambda split=split: _scene_records(split), vocabulary, 255, class_groups=groups)
+
+
+def register_folder(cfg: CfgNode) -> None:
+    """Enter the user's own folders of cfg.DATASETS.FOLDER as "folder", where DATASETS.TEST names it.
+
+    Raises:
+        ValueError: a path is missing or does not fit.
+    """
+    if FOLDER not in cfg.DATASETS.TEST:
+        return
+    node = cfg.DATASETS.FOLDER
+    for key in ("IMAGES", "LABELS", "CLASSES"):
+        if not node[key]:
+            raise ValueError(f"DATASETS.TEST names {FOLDER!r}, but DATASETS.FOLDER.{key} is empty: give it a path")
+    vocabulary = Vocabulary.from_file(node.CLASSES)
+    records = pair_by_stem(Path(node.IMAGES), Path(node.LABELS))
+    register(FOLDER, lambda: records, vocabulary, node.IGNORE_LABEL)
+
+
+register_scenes()

@@ -1,0 +1,86 @@
+"""The project's config keys, and loading a config with errors for people. The keys of a system live in its own `d2.py`."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from ovss.d2.api import CfgNode, get_cfg
+
+
+def add_ovss_config(cfg: CfgNode) -> None:
+    """Add the keys that both systems share to Detectron2's."""
+    # Words for pictures that bring none (demo): a class file, or words separated by commas. Data sets bring their own.
+    cfg.MODEL.VOCABULARY = ""
+    cfg.MODEL.CLIP = CfgNode()
+    # Architecture, a name of ovss/clip/model.py: ViT-B/16, ViT-L/14@336, ViT-H-14, ..., or the embedded "tiny".
+    cfg.MODEL.CLIP.NAME = "ViT-B/16"
+    # Local file or folder of weights; empty: the published ones, downloaded once by open_clip.
+    cfg.MODEL.CLIP.WEIGHTS = ""
+    cfg.MODEL.TEXT = CfgNode()
+    # Prompt set of ovss/templates.py: single, imagenet (80), imagenet_select (8), vild (14).
+    cfg.MODEL.TEXT.PROMPTS = "imagenet"
+    # Synonyms of a class: first, average, joined ("car, auto" as one phrase), each (one row of text per synonym).
+    cfg.MODEL.TEXT.SYNONYMS = "joined"
+    # Interpolation of the test resize: bilinear (Detectron2) or bicubic (CLIP's own).
+    cfg.INPUT.INTERPOLATION_TEST = "bilinear"
+    # Crop the centre square of the resized picture and score there (protocol of CLIPtrase's paper). Evaluation only.
+    cfg.INPUT.CENTER_CROP_TEST = False
+    # How a picture meets the patch grid: "pad" (as published; the border stays in the answer) or "resize".
+    cfg.INPUT.SIZE_FIT = "pad"
+    # Pixels without a label count as background (protocol of CLIPtrase's paper for sets with background).
+    cfg.TEST.VOID_AS_BACKGROUND = False
+    # Added to the denominators of class accuracy and IoU: 0.01 in CLIPtrase's own script, 0 in Detectron2.
+    cfg.TEST.EPSILON = 0.0
+    # One's own data as DATASETS.TEST "('folder',)": pictures, label images of the same stems, a class file.
+    cfg.DATASETS.FOLDER = CfgNode()
+    cfg.DATASETS.FOLDER.IMAGES = ""
+    cfg.DATASETS.FOLDER.LABELS = ""
+    cfg.DATASETS.FOLDER.CLASSES = ""
+    # Value of pixels without a label.
+    cfg.DATASETS.FOLDER.IGNORE_LABEL = 255
+
+
+def load_config(config_file: str, opts: Sequence[str] = (), systems: Sequence = ()) -> CfgNode:
+    """Read a YAML file and KEY VALUE overrides into a frozen config; `systems` add their keys (`add_*_config`).
+
+    Raises:
+        ValueError: unreadable file, unsafe YAML, unknown key (the nearest known one is named), value of another type.
+    """
+    cfg = get_cfg()
+    for add_keys in (add_ovss_config, *systems):
+        add_keys(cfg)
+    if config_file:
+        if not Path(config_file).is_file():
+            raise ValueError(f"config file {config_file}: no such file; the project's own are in configs/")
+        _explained(cfg, f"config file {config_file}", lambda: cfg.merge_from_file(config_file, allow_unsafe=False))
+    if len(opts) % 2:
+        raise ValueError(f"settings come as pairs of KEY VALUE, got {len(opts)} words: {' '.join(opts)}")
+    _explained(cfg, "command line", lambda: cfg.merge_from_list(list(opts)))
+    cfg.freeze()
+    return cfg
+
+
+def _explained(cfg: CfgNode, source: str, merge) -> None:
+    """Run a merge; what yacs and yaml raise becomes one ValueError that says where and what to do."""
+    try:
+        merge()
+    except (KeyError, AssertionError) as error:
+        found = re.search(r"[Nn]on-existent (?:config )?key: ([\w.]+)", str(error))
+        if found is None:
+            raise ValueError(f"{source}: {error}") from error
+        nearest = difflib.get_close_matches(found[1], _keys(cfg), n=1, cutoff=0)
+        raise ValueError(f"{source}: unknown key {found[1]}; did you mean {nearest[0]}?") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{source}: not plain YAML: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{source}: {str(error).removeprefix(f'{source}: ')}") from error
+
+
+def _keys(node: CfgNode, prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for key, value in node.items():
+        keys += _keys(value, f"{prefix}{key}.") if isinstance(value, CfgNode) else [prefix + key]
+    return keys

@@ -1,0 +1,94 @@
+"""From `--num-gpus` and MODEL.DEVICE to processes and a device; starts them. Imports torch and the seam."""
+
+import argparse
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+
+from ovss.d2.api import default_argument_parser, launch
+
+logger = logging.getLogger(__name__)
+
+
+def resolve_devices(num_gpus: int, device: str, cuda_count: int) -> tuple[int, str]:
+    """Return (processes on this machine, device) for `--num-gpus`, MODEL.DEVICE and the number of GPUs of the machine.
+
+    `--num-gpus 0`, or 1 where there is no GPU, means the CPU; on the device "cpu" it counts processes instead.
+
+    Raises:
+        ValueError: more GPUs than there are, or an unknown device.
+    """
+    if num_gpus < 0:
+        raise ValueError(f"--num-gpus {num_gpus}: give 0 for the CPU or a number of GPUs")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise ValueError(f"MODEL.DEVICE {device!r} is unknown; known: cpu, cuda, cuda:<number>")
+    if device == "cpu":
+        return max(num_gpus, 1), "cpu"
+    if num_gpus == 0 or (cuda_count == 0 and num_gpus == 1):
+        return 1, "cpu"
+    if num_gpus > cuda_count:
+        raise ValueError(
+            f"--num-gpus {num_gpus}, but this machine has {cuda_count}: ask for at most that many, "
+            "or add MODEL.DEVICE cpu to run that many processes on the CPU"
+        )
+    if device == "cuda":
+        return num_gpus, device
+    if num_gpus > 1:
+        raise ValueError(f"--num-gpus {num_gpus}, but MODEL.DEVICE {device} is a single GPU: set MODEL.DEVICE cuda")
+    if int(device.removeprefix("cuda:")) >= cuda_count:
+        raise ValueError(f"MODEL.DEVICE {device}, but this machine has {cuda_count} GPUs, numbered from 0")
+    return 1, device
+
+
+def launch_main(main: Callable[[argparse.Namespace, str], None], args: argparse.Namespace, device: str) -> None:
+    """Run `main(args, device)` in as many processes as `args.num_gpus` and `device` (MODEL.DEVICE) ask for.
+
+    `main` receives the device to use, which is the CPU where no GPU can be had. With several processes `main` must be a
+    function at the top of a module. `args` are those of `default_argument_parser`.
+    """
+    processes, resolved = resolve_devices(args.num_gpus, device, torch.cuda.device_count())
+    if resolved != device:
+        logger.warning(f"--num-gpus {args.num_gpus} on {torch.cuda.device_count()} GPUs: running on the CPU")
+    alone = processes * args.num_machines <= 1
+    with nullcontext() if alone or resolved != "cpu" else _cpu_children(processes), _meeting_point(args) as dist_url:
+        launch(main, processes, args.num_machines, args.machine_rank, dist_url, args=(args, resolved))
+
+
+@contextmanager
+def _meeting_point(args: argparse.Namespace) -> Iterator[str]:
+    """Where the processes find each other: `--dist-url` where it was given, else, on one machine, a fresh file.
+
+    Detectron2's default is one port per user, and a port found free may be taken before it is used; files never clash.
+    """
+    given = args.dist_url not in ("auto", default_argument_parser().get_default("dist_url"))
+    if given or args.num_machines > 1:
+        yield args.dist_url
+        return
+    with tempfile.TemporaryDirectory(prefix="ovss_launch_") as folder:
+        yield f"file://{folder}/processes"
+
+
+@contextmanager
+def _cpu_children(processes: int) -> Iterator[None]:
+    """Environment for child processes on the CPU, restored afterwards.
+
+    GPUs are hidden because `launch` takes nccl wherever torch sees one; the cores are shared out because each child
+    would otherwise use all of them.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max((os.cpu_count() or 1) // processes, 1))
+    changes = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": threads}
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,109 @@
+"""Test-time resize and the mapper from a record of the catalog to a batched input. Detectron2 by its seam, Pillow, torchvision."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms import functional as TF
+
+from ovss.d2.api import CfgNode, MetadataCatalog, T
+from ovss.images import read_image
+
+INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def read_labels(path: str) -> np.ndarray:
+    """A label image as int64 (H,W): the value of a pixel is its class, in palette, 8-bit and 16-bit files alike.
+
+    Raises:
+        ValueError: unreadable, or an image with colour channels.
+    """
+    try:
+        with Image.open(path) as image:
+            labels = np.asarray(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"label image {path}: cannot be read ({error})") from error
+    if labels.ndim != 2:
+        raise ValueError(f"label image {path}: {labels.shape[2]} channels, expected one channel of class indices")
+    return labels.astype(np.int64)
+
+
+class InputTransform:
+    """The resize before the model: shortest edge, as Detectron2 does it, or CLIP's own with a centre crop.
+
+    `__call__` takes and returns uint8 (H,W,3); `labels` does the same to a label image, with the nearest neighbour.
+    """
+
+    def __init__(self, *, min_size: int, max_size: int, interpolation: str = "bilinear", center_crop: bool = False):
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(f"unknown INPUT.INTERPOLATION_TEST {interpolation!r}; known: {', '.join(INTERPOLATIONS)}")
+        if min_size < 1 or max_size < min_size:
+            raise ValueError(f"INPUT.MIN_SIZE_TEST {min_size} and MAX_SIZE_TEST {max_size}: expected 1 <= MIN <= MAX")
+        self.min_size = min_size
+        self.interpolation = INTERPOLATIONS[interpolation]
+        self.resize = T.ResizeShortestEdge([min_size, min_size], max_size, interp=self.interpolation)
+        self.center_crop = center_crop
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, center_crop: bool) -> "InputTransform":
+        return cls(
+            min_size=cfg.INPUT.MIN_SIZE_TEST,
+            max_size=cfg.INPUT.MAX_SIZE_TEST,
+            interpolation=cfg.INPUT.INTERPOLATION_TEST,
+            center_crop=center_crop,
+        )
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        if not self.center_crop:
+            return self.resize.get_transform(image).apply_image(image)
+        return np.asarray(self._square(Image.fromarray(image), self.interpolation))
+
+    def labels(self, labels: np.ndarray) -> np.ndarray:
+        """The label image (H,W) int64 on the same pixels as the picture."""
+        if not self.center_crop:
+            raise ValueError("labels stay at their own resolution where the picture is not cropped")
+        return np.asarray(self._square(Image.fromarray(labels.astype(np.int32)), Image.Resampling.NEAREST)).astype(np.int64)
+
+    def _square(self, image: Image.Image, interpolation: Image.Resampling) -> Image.Image:
+        """torchvision's Resize and CenterCrop: long side rounded down, the crop in the middle."""
+        mode = TF.InterpolationMode(interpolation.name.lower())
+        return TF.center_crop(TF.resize(image, self.min_size, mode), self.min_size)
+
+
+class InputMapper:
+    """Record -> batched input: the transformed picture, its own size, the data set's words, and its labels or their file.
+
+    With a centre crop `height` and `width` are those of the crop and `sem_seg` holds the cropped labels; otherwise the
+    answer is wanted at the picture's own size and the evaluator reads `sem_seg_file_name`.
+    """
+
+    def __init__(self, transform: InputTransform, dataset_name: str):
+        self.transform = transform
+        self.vocabulary = MetadataCatalog.get(dataset_name).vocabulary
+
+    def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        image = read_image(record["file_name"])
+        shown = self.transform(image)
+        height, width = (shown if self.transform.center_crop else image).shape[:2]
+        mapped = {
+            **record,
+            "image": torch.from_numpy(np.ascontiguousarray(shown.transpose(2, 0, 1))),
+            "height": height,
+            "width": width,
+            "vocabulary": self.vocabulary,
+        }
+        if self.transform.center_crop:
+            labels = read_labels(record["sem_seg_file_name"])
+            if labels.shape != image.shape[:2]:
+                raise size_mismatch(record, labels.shape, image.shape)
+            mapped["sem_seg"] = torch.from_numpy(self.transform.labels(labels))
+        return mapped
+
+
+def size_mismatch(record: Mapping[str, Any], labels: tuple[int, ...], image: tuple[int, ...]) -> ValueError:
+    return ValueError(
+        f"label image {record['sem_seg_file_name']} is {labels[1]} x {labels[0]} px, its picture {record['file_name']} "
+        f"{image[1]} x {image[0]} px: they must be equal"
+    )

@@ -1,0 +1,109 @@
+"""The Detectron2 face of every model: batched inputs in, `sem_seg` out. Words come with the pictures, never from a data set's name.
+
+Imports the seam's names from `ovss.d2.api` only; a system's `d2.py` subclasses `Segmentor` and builds the parts from cfg.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ovss.clip.embeddings import TextEmbedder
+from ovss.clip.model import CLIP
+from ovss.inference import fit
+from ovss.vocabulary import Vocabulary
+
+VOCABULARIES_KEPT = 8
+
+
+class Segmentor(nn.Module):
+    """Runs a model of the contract (docs/architecture.md) on pictures of any size, for the words that each brings.
+
+    Args:
+        model: called as `model(images, text, classes, size)`; has `size_divisibility`, `pixel_mean`.
+        clip: encodes the words.
+        prompts: sentences with one `{}`.
+        average_prompts: give the model one mean embedding per word instead of one per prompt.
+        synonyms: treatment of synonyms, see `Vocabulary.phrases`.
+        vocabulary: words for pictures that bring none.
+        size_fit: "pad" or "resize", see `ovss.inference.fit`.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        clip: CLIP,
+        prompts: Sequence[str],
+        average_prompts: bool,
+        synonyms: str,
+        vocabulary: Vocabulary | None = None,
+        size_fit: str = "pad",
+    ):
+        super().__init__()
+        self.model = model
+        self.clip = clip
+        self.prompts = tuple(prompts)
+        self.average_prompts = average_prompts
+        self.synonyms = synonyms
+        self.vocabulary = vocabulary
+        self.size_fit = size_fit
+        self._embedder: TextEmbedder | None = None
+        self._text: OrderedDict[Vocabulary, tuple[Tensor, Tensor]] = OrderedDict()
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.pixel_mean.device
+
+    def train(self, mode: bool = True) -> "Segmentor":
+        """Training may change the text tower: what was encoded before is dropped."""
+        if mode:
+            self._embedder = None
+            self._text.clear()
+        return super().train(mode)
+
+    def text(self, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
+        """Embeddings (T,P,D) of a vocabulary's rows and their classes (T,); the last few vocabularies are kept."""
+        if vocabulary not in self._text:
+            if self._embedder is None:
+                self._embedder = TextEmbedder(self.clip)
+            rows, classes = vocabulary.phrases(self.synonyms)
+            embeddings = self._embedder(rows, self.prompts, self.average_prompts)
+            self._text[vocabulary] = embeddings.to(self.device), torch.tensor(classes, device=self.device)
+            while len(self._text) > VOCABULARIES_KEPT:
+                self._text.popitem(last=False)
+        self._text.move_to_end(vocabulary)
+        return self._text[vocabulary]
+
+    def words_of(self, batched_input: dict[str, Any]) -> Vocabulary:
+        vocabulary = batched_input.get("vocabulary", self.vocabulary)
+        if vocabulary is None:
+            raise ValueError("no words to look for: give each input a 'vocabulary', or set MODEL.VOCABULARY 'cat, wall'")
+        return vocabulary
+
+    @torch.no_grad()
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
+        """Segment a list of Detectron2 inputs; those of one shape and one vocabulary run as one batch.
+
+        Returns: one `{"sem_seg": (K, height, width)}` each, in the same order; no result depends on the rest of the list.
+        """
+        if self.training:
+            raise RuntimeError(f"{type(self).__name__} is training-free: there is nothing to train; use --eval-only")
+        images = [self.prepare(batched_input["image"]) for batched_input in batched_inputs]
+        groups: dict[tuple, list[int]] = {}
+        for index, (image, batched_input) in enumerate(zip(images, batched_inputs, strict=True)):
+            size = batched_input.get("height", image.shape[-2]), batched_input.get("width", image.shape[-1])
+            groups.setdefault((self.words_of(batched_input), tuple(image.shape), size), []).append(index)
+        results: list[dict[str, Tensor]] = [{} for _ in images]
+        for (vocabulary, _, size), members in groups.items():
+            scores = self.model(torch.stack([images[index] for index in members]), *self.text(vocabulary), size=size)
+            for index, score in zip(members, scores, strict=True):
+                results[index]["sem_seg"] = score
+        return results
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """uint8 (3,H,W) RGB to [0,1] on the device, sides fitted to the patch grid."""
+        image = image.to(self.device).float() / 255
+        return fit(image, self.model.size_divisibility, self.size_fit, self.model.pixel_mean)

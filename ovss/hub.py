@@ -1,0 +1,57 @@
+"""From a config to a model: the one place in `ovss` that names the systems, lazily. Behind the command line, demos and train_net.py."""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+
+from ovss.d2 import catalog  # registers the data sets
+from ovss.d2.api import CfgNode, MetadataCatalog, build_model
+from ovss.d2.config import load_config
+from ovss.d2.devices import resolve_devices
+from ovss.d2.mapper import InputTransform
+from ovss.predictor import Predictor
+from ovss.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+
+def load(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
+    """Read a config of any system, with their architectures registered and the user's own data set entered.
+
+    Raises:
+        ValueError: a mistake in the file, a key, a value, or in DATASETS.FOLDER.
+    """
+    from cliptrase import add_cliptrase_config
+
+    cfg = load_config(config_file, opts, systems=[add_cliptrase_config])
+    catalog.register_folder(cfg)
+    return cfg
+
+
+def build_predictor(
+    config_file: str, opts: Sequence[str] = (), vocabulary: Vocabulary | None = None, device: str | None = None
+) -> Predictor:
+    """Build a model and everything around it to segment pictures of any size.
+
+    Args:
+        config_file: a YAML file of configs/; `opts` are KEY VALUE overrides.
+        vocabulary: what to look for; default: MODEL.VOCABULARY, else the words of the first data set in DATASETS.TEST.
+        device: "cpu", "cuda", "cuda:1", ...; default MODEL.DEVICE, the CPU where there is no GPU.
+
+    Raises:
+        ValueError: config, words or weights that do not fit.
+        ConnectionError: weights that cannot be downloaded.
+    """
+    cfg = load(config_file, [*opts, *(("MODEL.DEVICE", device) if device else ())])
+    _, resolved = resolve_devices(1, cfg.MODEL.DEVICE, torch.cuda.device_count())
+    if resolved != cfg.MODEL.DEVICE:
+        logger.warning("no GPU here: running on the CPU")
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = resolved
+    if vocabulary is None and cfg.MODEL.VOCABULARY:
+        vocabulary = Vocabulary.parse(cfg.MODEL.VOCABULARY)
+    if vocabulary is None and cfg.DATASETS.TEST:
+        vocabulary = MetadataCatalog.get(cfg.DATASETS.TEST[0]).vocabulary
+    return Predictor(build_model(cfg).eval(), InputTransform.from_config(cfg, center_crop=False), vocabulary)

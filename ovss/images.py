@@ -1,0 +1,107 @@
+"""Pictures from disk and results to disk: every kind of picture becomes plain RGB, every write is all or nothing.
+
+Pictures come from strangers: only formats that Pillow decodes by itself are opened, sizes are bounded, and whatever
+goes wrong is one `ImageError` that names the file. Imports Pillow and numpy only.
+"""
+
+import glob
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# No EPS, PSD, WMF...: Pillow hands some of those to other programs, and photos do not come in them.
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".ppm", ".pgm", ".pbm", ".jp2")
+MAX_PIXELS = 178_956_970  # the size at which Pillow itself, too, refuses a file as a decompression bomb
+
+
+class ImageError(ValueError):
+    """A picture that cannot be read or found; the message names the file and the reason."""
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Read a picture the way a viewer shows it: upright (EXIF), first frame, transparency on white.
+
+    Returns:
+        (H, W, 3) uint8 RGB. Grey is repeated, 16-bit values keep their high byte (65535 becomes 255).
+
+    Raises:
+        ImageError: missing, truncated, no picture, more than `MAX_PIXELS`, or values without a fixed range (float,
+            32-bit).
+    """
+    if not Path(path).is_file():  # also keeps pipes and devices from blocking the read
+        raise ImageError(f"{path}: no such file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides, below
+            with Image.open(path, formats=FORMATS) as image:
+                return _decode(image)
+    except UnidentifiedImageError as error:
+        known = ", ".join(FORMATS)
+        raise ImageError(f"{path}: not a readable picture (known: {known}; 8 or 16 bits a channel)") from error
+    except Exception as error:  # decoders of broken files raise nearly anything: OSError, SyntaxError, struct.error
+        raise ImageError(f"{path}: {error or type(error).__name__}") from error
+
+
+def _decode(image: Image.Image) -> np.ndarray:
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} = {pixels} pixels, more than the limit of {MAX_PIXELS}")
+    sixteen_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+    if image.mode in ("F", "I") and not sixteen_bit:
+        raise ValueError(f"float or 32-bit values (mode {image.mode}) have no fixed range: convert to 8 or 16 bits")
+    ImageOps.exif_transpose(image, in_place=True)
+    if sixteen_bit:
+        values = np.asarray(image).astype(np.uint16)
+        if "transparency" in image.info:
+            values[values == image.info["transparency"]] = np.iinfo(np.uint16).max
+        grey = (values >> 8).astype(np.uint8)  # the high byte, as Pillow does with 16-bit colour
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return np.array(image.convert("RGB"))
+
+
+def find_images(inputs: Iterable[str | os.PathLike]) -> list[Path]:
+    """Expand files, folders (their pictures, by suffix, sorted, hidden ones left out) and globs to files, each once.
+
+    Raises:
+        ImageError: an input that is not there, matches nothing, or is a folder without pictures.
+    """
+    found: list[Path] = []
+    for entry in inputs:
+        path = Path(entry)
+        if path.is_dir():
+            new = sorted(child for child in path.iterdir() if _is_picture(child))
+        elif path.exists():
+            new = [path]
+        else:
+            new = [Path(match) for match in sorted(glob.glob(str(entry), recursive=True)) if _is_picture(Path(match))]
+        if not new:
+            reason = "no picture in this folder" if path.is_dir() else "no such file or folder"
+            raise ImageError(f"{entry}: {reason}")
+        found += new
+    return list(dict.fromkeys(found))
+
+
+def _is_picture(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def write_atomic(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a new file beside `path`, then move it there: readers see the old file or the whole new one."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            write(file)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

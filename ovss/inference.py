@@ -1,0 +1,44 @@
+"""From pictures of any size to what a model takes, and from rows of text to classes. Plain torch; knows no model.
+
+Shapes: B batch, T rows of text, K classes, H W pixels.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+FITS = ("pad", "resize")
+
+
+def merge_rows(scores: Tensor, classes: Tensor | None) -> Tensor:
+    """Scores of rows (B,T,H,W) to scores of classes (B,K,H,W): the best row of each class (synonyms, background words).
+
+    `classes` (T,) holds the class of each row, every class 0..K-1 at least once; None: every row is its own class.
+    """
+    if classes is None or torch.equal(classes.cpu(), torch.arange(scores.shape[1])):
+        return scores
+    count = int(classes.max()) + 1
+    merged = scores.new_full((scores.shape[0], count, *scores.shape[2:]), float("-inf"))
+    index = classes.to(scores.device).view(1, -1, 1, 1).expand_as(scores)
+    return merged.scatter_reduce_(1, index, scores, "amax")
+
+
+def fit(image: Tensor, divisibility: int, how: str, fill: Tensor) -> Tensor:
+    """Make the sides of an image (3,H,W) in [0,1] multiples of `divisibility`.
+
+    "pad" adds `fill` (3,1,1) at the right and bottom. The published codes never remove this border again: the answer for the
+    padded picture is stretched over the picture, a shift of up to `divisibility - 1` px that their figures contain.
+    "resize" stretches to the nearest multiple (antialiased) instead, so that the answer lies where the picture does.
+    """
+    if how not in FITS:
+        raise ValueError(f"unknown way to fit a picture to the patch grid {how!r}; known: {', '.join(FITS)}")
+    height, width = image.shape[-2:]
+    if how == "pad":
+        target = [-(-side // divisibility) * divisibility for side in (height, width)]
+        fitted = fill.expand(3, *target).clone()
+        fitted[:, :height, :width] = image
+        return fitted
+    target = [max(round(side / divisibility), 1) * divisibility for side in (height, width)]
+    if target == [height, width]:
+        return image
+    return F.interpolate(image[None], size=target, mode="bilinear", antialias=True)[0].clamp(0, 1)

@@ -1,0 +1,26 @@
+"""Deterministic weights, a function of a tensor's name and shape alone: whoever follows this rule gets the same CLIP.
+
+The expected tensors of tests/golden were computed by the authors' code on these weights. Rule for OpenAI's keys:
+n = standard normal float32 of PCG64(crc32(key)); `logit_scale` is log(100); embeddings 0.02 n (the visual position
+embedding 0.3 n); 1-D weights 1 + 0.1 n; other 1-D tensors 0.02 n; the rest n / sqrt(fan in), visual `attn.out_proj` times 0.3.
+"""
+
+import math
+import zlib
+
+import numpy as np
+
+
+def make_tensor(key: str, shape: list[int]) -> np.ndarray:
+    last = key.rsplit(".", 1)[-1]
+    if last == "logit_scale":
+        return np.full(shape, math.log(100.0), np.float32)
+    generator = np.random.Generator(np.random.PCG64(zlib.crc32(key.encode())))
+    noise = np.asarray(generator.standard_normal(tuple(shape), dtype=np.float32), np.float32)
+    if last.endswith(("positional_embedding", "class_embedding")):
+        return noise * np.float32(0.3 if key == "visual.positional_embedding" else 0.02)
+    if len(shape) == 1:
+        return np.float32(1) + np.float32(0.1) * noise if last == "weight" else noise * np.float32(0.02)
+    fan_in = shape[0] if key.endswith(("visual.proj", "text_projection")) else math.prod(shape[1:])
+    gain = 0.3 if key.startswith("visual.") and key.endswith("attn.out_proj.weight") else 1.0
+    return noise * np.float32(gain / math.sqrt(fan_in))

@@ -1,0 +1,166 @@
+"""The command line as a user meets it: exit codes, one-line errors, file names, speed. The model is a stand-in."""
+
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ovss
+from ovss.cli import main
+from ovss.predictor import Predictor
+from ovss.segment import unique_stems
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[tuple]:
+    """Replace the model by one that labels by colour (red 0, green 1, blue 2); the list holds its arguments."""
+    built: list[tuple] = []
+
+    def build_predictor(config_file, opts, vocabulary, device):
+        if config_file != "good.yaml":
+            raise ValueError(f"config {config_file}: no such file")
+        built.append((config_file, opts, vocabulary, device))
+        return Predictor(lambda batch: [{"sem_seg": batch[0]["image"].float()}], lambda image: image, vocabulary)
+
+    hub = types.ModuleType("ovss.hub")
+    hub.build_predictor = build_predictor  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ovss.hub", hub)
+    return built
+
+
+def save(path: Path, colour: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (6, 4), colour).save(path)
+    return path
+
+
+def segment(*inputs: object, output: Path, config: str = "good.yaml", words: str = "red, green, blue", more=()) -> int:
+    paths = [str(path) for path in inputs]
+    arguments = ["--config-file", config, "--input", *paths, "--vocabulary", words, "--output", str(output)]
+    return main(["segment", *arguments, *more])
+
+
+def test_segment_writes_what_it_promises(tmp_path, calls, capsys):
+    photos = [save(tmp_path / "in/a.png", "red"), save(tmp_path / "in/b.png", "blue")]
+    assert segment(tmp_path / "in", output=tmp_path / "new/out") == 0
+    names = [f"{stem}{end}" for stem in "ab" for end in (".json", "_labels.png", "_overlay.jpg")]
+    assert sorted(os.listdir(tmp_path / "new/out")) == names
+    for photo, areas in zip(photos, ([1, 0, 0], [0, 0, 1]), strict=True):
+        record = json.loads((tmp_path / "new/out" / f"{photo.stem}.json").read_text())
+        assert record["file"] == str(photo)
+        assert record["areas"] == dict(zip(("red", "green", "blue"), areas, strict=True))
+    output = capsys.readouterr()
+    assert output.out == f"2 of 2 pictures segmented, written to {tmp_path / 'new/out'}/\n"
+    assert output.err == "", "no progress bar where there is no terminal"
+
+
+def test_options_reach_the_model(tmp_path, calls):
+    photo = save(tmp_path / "a.png", "red")
+    more = ["--device", "cpu", "--weights", "w.pt", "--opts", "MODEL.X", "-1", "INPUT.SIZE", "336"]
+    assert segment(photo, output=tmp_path / "out", more=more) == 0
+    config_file, opts, vocabulary, device = calls[0]
+    assert (config_file, device) == ("good.yaml", "cpu")
+    assert opts == ["MODEL.X", "-1", "INPUT.SIZE", "336", "MODEL.CLIP.WEIGHTS", "w.pt"]
+    assert vocabulary.classes == ("red", "green", "blue")
+
+
+def test_same_names_from_different_folders_do_not_overwrite_each_other(tmp_path, calls):
+    first, second = save(tmp_path / "one/a.png", "red"), save(tmp_path / "two/a.png", "blue")
+    assert segment(first, second, output=tmp_path / "out") == 0
+    records = {name: json.loads((tmp_path / "out" / name).read_text())["file"] for name in ("a.json", "a_2.json")}
+    assert records == {"a.json": str(first), "a_2.json": str(second)}
+
+
+def test_unique_stems():
+    paths = [Path(name) for name in ("x/a.png", "a.jpg", "a_2.png", "A.png", "b.png")]
+    assert unique_stems(paths) == ["a", "a_2", "a_2_2", "A_3", "b"]
+
+
+def test_a_broken_file_is_reported_and_skipped(tmp_path, calls, capsys):
+    save(tmp_path / "in/a.png", "red")
+    (tmp_path / "in/b.png").write_text("no picture")
+    save(tmp_path / "in/c.png", "blue")
+    assert segment(tmp_path / "in", output=tmp_path / "out") == 1
+    assert {path.stem for path in (tmp_path / "out").glob("*.json")} == {"a", "c"}
+    assert not list((tmp_path / "out").glob("b*"))
+    output = capsys.readouterr()
+    skipped, count = output.err.splitlines()
+    assert skipped.startswith(f"ovss: skipped: {tmp_path}/in/b.png: not a readable picture")
+    assert count == "ovss: 1 of 3 pictures could not be read"
+    assert output.out == f"2 of 3 pictures segmented, written to {tmp_path}/out/\n"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"inputs": ["absent.png"]}, "absent.png: no such file or folder"),
+        ({"words": "cat,,wall"}, "an empty word in the vocabulary 'cat,,wall'"),
+        ({"words": "absent.json"}, "class file absent.json: cannot be read"),
+        ({"config": "absent.yaml"}, "config absent.yaml: no such file"),
+        ({"more": ["--opts", "MODEL.X"]}, "--opts takes pairs KEY VALUE, not 1 words: MODEL.X"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_leave_nothing(tmp_path, calls, capsys, changed, message):
+    inputs = changed.get("inputs", [save(tmp_path / "a.png", "red")])
+    others = {name: value for name, value in changed.items() if name != "inputs"}
+    assert segment(*inputs, output=tmp_path / "out", **others) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ovss: error: {message}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_words_at_all(tmp_path, calls, capsys):
+    photo = save(tmp_path / "a.png", "red")
+    assert main(["segment", "--config-file", "good.yaml", "--input", str(photo), "--output", str(tmp_path)]) == 2
+    assert "no words to look for: give a vocabulary (--vocabulary)" in capsys.readouterr().err
+
+
+def test_an_output_that_is_a_file(tmp_path, calls, capsys):
+    photo = save(tmp_path / "a.png", "red")
+    assert segment(photo, output=photo) == 2
+    assert capsys.readouterr().err.startswith("ovss: error: ")
+    assert np.asarray(Image.open(photo)).shape == (4, 6, 3), "the file is as it was"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required: COMMAND"),
+        (["paint"], "invalid choice: 'paint'"),
+        (["segment", "--input", "a.png", "--output", "out"], "required: --config-file"),
+        (["segment", "--config-file", "a", "--input", "--output", "out"], "--input: expected at least one argument"),
+    ],
+)
+def test_bad_usage_exits_2_with_one_line(capsys, arguments, message):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ovss: error: ")
+    assert message in line
+    assert line.endswith("--help)")
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True, env=environment)
+
+
+def test_version_help_and_demo():
+    assert run_python("-m", "ovss", "--version").stdout == f"ovss {ovss.__version__}\n"
+    assert "segment" in run_python("-m", "ovss", "--help").stdout
+    demo = run_python(str(ROOT / "demo/demo.py"), "--help").stdout
+    assert demo == run_python("-m", "ovss", "segment", "--help").stdout
+
+
+def test_help_loads_nothing_heavy():
+    heavy = "{'torch', 'numpy', 'PIL', 'cv2', 'open_clip', 'tqdm'} & set(sys.modules)"
+    assert run_python("-c", f"import sys, ovss.cli; ovss.cli.build_parser(); print({heavy})").stdout == "set()\n"

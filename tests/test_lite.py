@@ -1,0 +1,246 @@
+"""What only lite promises (safe files, clear errors), and that lite equals Detectron2 where that is at hand."""
+
+import logging
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import nn
+
+from ovss.d2.lite import transforms as lite_T
+from ovss.d2.lite.catalog import DatasetCatalog
+from ovss.d2.lite.checkpoint import DetectionCheckpointer
+from ovss.d2.lite.config import get_cfg
+from ovss.d2.lite.configurable import configurable
+from ovss.d2.lite.datasets import load_sem_seg
+from ovss.d2.lite.evaluation import inference_on_dataset
+from ovss.d2.lite.launch import launch
+from ovss.d2.lite.loader import build_detection_test_loader, share
+
+
+@pytest.fixture(scope="module")
+def detectron2():
+    return pytest.importorskip("detectron2", reason="compares lite with Detectron2, which is not installed")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("SEED: !!python/object/apply:os.mkdir [PLACE]", "not plain YAML"),
+        ("SEED: [1", "not plain YAML"),
+        ("", "expected keys and values"),
+        ("_BASE_: bad.yaml", "leads back to itself"),
+        ("_BASE_: absent.yaml", r"absent\.yaml: cannot be read"),
+        ("VERSION: 1", "VERSION 1.*2"),
+    ],
+)
+def test_bad_config_files_end_in_one_message_and_run_nothing(content, message, tmp_path):
+    place = tmp_path / "made_by_the_config"
+    path = tmp_path / "bad.yaml"
+    path.write_text(content.replace("PLACE", str(place)))
+    with pytest.raises(ValueError, match=message):
+        get_cfg().merge_from_file(str(path))
+    assert not place.exists()
+
+
+def test_unsafe_yaml_cannot_be_asked_for(tmp_path):
+    (tmp_path / "fine.yaml").write_text("SEED: 1")
+    with pytest.raises(ValueError, match="allow_unsafe"):
+        get_cfg().merge_from_file(str(tmp_path / "fine.yaml"), allow_unsafe=True)
+
+
+def test_configurable_in_the_wrong_form():
+    with pytest.raises(TypeError, match="decorates __init__"):
+        configurable(get_cfg)
+
+    class Bare:
+        @configurable
+        def __init__(self):
+            pass
+
+    with pytest.raises(TypeError, match="Bare .*from_config"):
+        Bare(get_cfg())
+    with pytest.raises(TypeError, match="must be named cfg"):
+        configurable(from_config=lambda config: {})(lambda: None)(get_cfg())
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["EVIL_PLACE"],)
+
+
+def test_hostile_and_broken_checkpoints_end_in_one_message_and_run_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("EVIL_PLACE", str(tmp_path / "made_by_the_checkpoint"))
+    torch.save({"model": Evil()}, tmp_path / "evil.pth")
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"model": Evil()}))
+    torch.save([1, 2], tmp_path / "list.pth")
+    for name in ("noise.pth", "noise.safetensors"):
+        (tmp_path / name).write_bytes(b"\x07noise" * 9)
+    model = nn.Linear(2, 1)
+    before = model.weight.clone()
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises(ValueError, match=rf"{path.name}: expected tensors in a \.safetensors file or in a \.pth"):
+            DetectionCheckpointer(model).load(str(path))
+    with pytest.raises(ValueError, match=r"absent\.pth: no such file"):
+        DetectionCheckpointer(model).load(str(tmp_path / "absent.pth"))
+    assert not (tmp_path / "made_by_the_checkpoint").exists()
+    torch.testing.assert_close(model.weight, before)
+
+
+def test_checkpointer_loads_safetensors(tmp_path):
+    source, target = nn.Linear(2, 1), nn.Linear(2, 1)
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    DetectionCheckpointer(target).load(str(tmp_path / "weights.safetensors"))
+    torch.testing.assert_close(target.weight, source.weight)
+
+
+def make_folders(root, images, labels):
+    for folder, names in (("images", images), ("labels", labels)):
+        (root / folder).mkdir()
+        for name in names:
+            (root / folder / name).touch()
+    return str(root / "labels"), str(root / "images")
+
+
+def test_load_sem_seg_refuses_a_label_without_image(tmp_path):
+    folders = make_folders(tmp_path, ["a.jpg", "b.jpg"], ["a.png", "c.png"])  # equal counts, different names
+    with pytest.raises(ValueError, match=r"1 of 2 labels in .*labels have no \.jpg image .* c\.png"):
+        load_sem_seg(*folders)
+
+
+def test_load_sem_seg_counts_images_without_label(tmp_path, caplog):
+    folders = make_folders(tmp_path, ["a.jpg", "b.jpg", "c.jpg"], ["b.png"])
+    assert len(load_sem_seg(*folders)) == 1
+    assert "2 of 3 images" in caplog.text
+    assert "the first is a.jpg" in caplog.text
+
+
+def test_load_sem_seg_refuses_missing_and_empty_folders(tmp_path):
+    labels, images = make_folders(tmp_path, ["a.png"], ["a.png"])
+    with pytest.raises(ValueError, match=r"folder of images .*images has no file that ends in 'jpg'"):
+        load_sem_seg(labels, images)
+    with pytest.raises(ValueError, match="folder of labels .*nowhere does not exist"):
+        load_sem_seg(str(tmp_path / "nowhere"), images, image_ext="png")
+
+
+def test_share_by_hand():
+    assert [list(share(5, 2, rank)) for rank in range(2)] == [[0, 1, 2], [3, 4]]
+    assert [list(share(8, 3, rank)) for rank in range(3)] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    assert [list(share(1, 3, rank)) for rank in range(3)] == [[0], [], []]
+
+
+@given(size=st.integers(0, 200), world_size=st.integers(1, 17))
+def test_shares_are_the_whole_once_in_order_and_even(size, world_size):
+    shares = [share(size, world_size, rank) for rank in range(world_size)]
+    assert [index for one in shares for index in one] == list(range(size))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_loader_refuses_a_data_set_without_records(monkeypatch):
+    monkeypatch.setitem(DatasetCatalog, "test_lite_empty", list)
+    with pytest.raises(ValueError, match="test_lite_empty.*no record"):
+        build_detection_test_loader(get_cfg(), "test_lite_empty", mapper=dict)
+
+
+def test_resize_refuses_another_size_and_integer_labels():
+    resize = lite_T.ResizeTransform(4, 6, 2, 3)
+    with pytest.raises(ValueError, match=r"\(4, 6\).*\(4, 4\)"):
+        resize.apply_image(np.zeros((4, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"int32.*float64"):
+        resize.apply_segmentation(np.zeros((4, 6), np.int32))
+    with pytest.raises(ValueError, match="'some'"):
+        lite_T.ResizeShortestEdge(5, sample_style="some")
+
+
+def test_inference_restores_the_mode_after_an_error_and_logs_its_time(caplog):
+    model = nn.Identity().train()
+    with caplog.at_level(logging.INFO):
+        inference_on_dataset(model, [1, 2, 3], None)
+    assert "for 3 batches on each of 1 processes" in caplog.text
+    model.forward = None  # cannot be called
+    with pytest.raises(TypeError):
+        inference_on_dataset(model, [1], None)
+    assert model.training
+
+
+def test_machines_need_an_address():
+    with pytest.raises(ValueError, match="2 machines"):
+        launch(print, 1, num_machines=2, dist_url="auto")
+
+
+def test_every_default_is_detectron2s(detectron2):
+    from detectron2.config import get_cfg as real_get_cfg
+
+    def flat(node, prefix=""):
+        for key, value in node.items():
+            yield from flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+
+    real = dict(flat(real_get_cfg()))
+    assert {key: real[key] for key, _ in flat(get_cfg())} == dict(flat(get_cfg()))
+
+
+def test_resize_equals_detectron2_pixel_for_pixel(detectron2):
+    from detectron2.data import transforms as real_T
+
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        height, width = rng.integers(3, 90, 2)
+        short, longest = int(rng.integers(1, 120)), int(rng.integers(40, 200))
+        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        pair = []
+        for T in (lite_T, real_T):
+            one = T.AugInput(image, sem_seg=image[..., 0])
+            transform = T.AugmentationList([T.ResizeShortestEdge(short, longest)])(one)
+            floats = [transform.apply_image(array) for array in (image / 255, image[..., 0] / 255)]
+            thin = transform.apply_image(image[..., :1])
+            points = transform.apply_coords(np.asarray([[1.0, 2.0]]))
+            pair.append((one.image, one.sem_seg, *floats, thin, points))
+        for ours, theirs in zip(*pair, strict=True):
+            assert ours.dtype == theirs.dtype
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_output_shape_equals_detectron2_for_many_sizes(detectron2):
+    from detectron2.data.transforms import ResizeShortestEdge as Real
+
+    rng = np.random.default_rng(2)
+    for height, width, short, longest in rng.integers(1, 3000, (20000, 4)).tolist():
+        ours = lite_T.ResizeShortestEdge.get_output_shape(height, width, short, longest)
+        assert ours == Real.get_output_shape(height, width, short, longest)
+
+
+def test_random_sizes_equal_detectron2_for_the_same_seed(detectron2):
+    from detectron2.data import transforms as real_T
+
+    image = np.zeros((30, 40, 3), np.uint8)
+    for lengths, style in (((10, 50), "range"), ((10, 20, 30), "choice")):
+        sizes = []
+        for T in (lite_T, real_T):
+            np.random.seed(3)  # noqa: NPY002 (the generator that both draw from)
+            policy = T.ResizeShortestEdge(lengths, sample_style=style)
+            sizes.append([policy(T.AugInput(image)).new_h for _ in range(20)])
+        assert sizes[0] == sizes[1]
+        assert len(set(sizes[0])) > 1
+
+
+def test_share_equals_detectron2(detectron2):
+    from detectron2.data.samplers import InferenceSampler as Real
+
+    for size in range(1, 40):
+        for world_size in range(1, 10):
+            for rank in range(world_size):
+                theirs = Real._get_local_indices(size, world_size, rank)
+                assert list(share(size, world_size, rank)) == list(theirs)
+
+
+@pytest.mark.parametrize("images", [["b.jpg", "a.jpg", "c.d.jpg"], ["b.jpg", "a.jpg", "c.d.jpg", "z.jpg"]])
+def test_load_sem_seg_equals_detectron2(images, detectron2, tmp_path):
+    from detectron2.data.datasets import load_sem_seg as real
+
+    folders = make_folders(tmp_path, images, ["c.d.png", "b.png", "a.png"])
+    assert load_sem_seg(*folders) == real(*folders)

@@ -1,0 +1,180 @@
+"""The predictor with a segmentor that labels by colour: no CLIP, answers known beforehand."""
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ovss import predictor as predictor_module
+from ovss.images import ImageError
+from ovss.predictor import Predictor, Segmentation
+from ovss.visualize import palette
+from ovss.vocabulary import Vocabulary
+
+WORDS = Vocabulary.parse("red, green, blue")
+
+
+def by_colour(batch: list[dict]) -> list[dict]:
+    """Scores of the first three classes: the red, green and blue value; further classes: 0."""
+    answers = []
+    for request in batch:
+        assert request["image"].dtype == torch.uint8
+        size = (request["height"], request["width"])
+        scores = torch.nn.functional.interpolate(request["image"][None].float(), size, mode="nearest-exact")[0]
+        extra = torch.zeros(len(request["vocabulary"].classes) - 3, *size)
+        answers.append({"sem_seg": torch.cat([scores, extra])})
+    return answers
+
+
+def half(image: np.ndarray) -> np.ndarray:
+    return image[::2, ::2]
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """8 x 12: red on the left third, blue elsewhere."""
+    image = np.zeros((8, 12, 3), np.uint8)
+    image[:, :4, 0] = 200
+    image[:, 4:, 2] = 150
+    return image
+
+
+def test_labels_and_scores_have_the_size_of_the_picture(picture):
+    result = Predictor(by_colour, half, WORDS)(picture)
+    assert result.classes == ("red", "green", "blue")
+    assert (result.labels.dtype, result.scores.dtype) == (np.int64, np.float32)
+    np.testing.assert_array_equal(result.labels, np.where(np.arange(12) < 4, 0, 2)[None].repeat(8, axis=0))
+    np.testing.assert_array_equal(result.scores, np.where(np.arange(12) < 4, 200, 150)[None].repeat(8, axis=0))
+
+
+def test_the_request_follows_the_contract(picture, tmp_path):
+    requests: list[dict] = []
+
+    def spy(batch):
+        requests.extend(batch)
+        return by_colour(batch)
+
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    Predictor(spy, half, WORDS)(tmp_path / "a.png")
+    (request,) = requests
+    assert set(request) == {"file_name", "image", "height", "width", "vocabulary"}
+    assert (request["height"], request["width"], request["file_name"]) == (8, 12, str(tmp_path / "a.png"))
+    assert request["vocabulary"] is WORDS
+    np.testing.assert_array_equal(request["image"], half(picture).transpose(2, 0, 1))
+
+
+def test_a_file_and_its_pixels_give_the_same(picture, tmp_path):
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    predict = Predictor(by_colour, half, WORDS)
+    np.testing.assert_array_equal(predict(tmp_path / "a.png").labels, predict(picture).labels)
+
+
+def test_words_of_the_call_go_before_the_default(picture):
+    predict = Predictor(by_colour, half, WORDS)
+    assert predict(picture, "cat, wall, sky").classes == ("cat", "wall", "sky")
+    assert predict(picture, ["cat", "wall", "sky", "sea"]).classes == ("cat", "wall", "sky", "sea")
+    assert predict(picture).classes == WORDS.classes
+
+
+def test_no_gradients_are_kept(picture):
+    states = []
+
+    def spy(batch):
+        states.append(torch.is_grad_enabled())
+        return by_colour(batch)
+
+    Predictor(spy, half, WORDS)(picture)
+    assert states == [False]
+
+
+def test_scores_beyond_the_memory_bound_come_smaller_and_are_enlarged(picture, monkeypatch):
+    sizes = []
+
+    def spy(batch):
+        sizes.append((batch[0]["height"], batch[0]["width"]))
+        return by_colour(batch)
+
+    whole = Predictor(spy, half, WORDS)(picture)
+    monkeypatch.setattr(predictor_module, "MAX_SCORES", 3 * 4 * 6)
+    bounded = Predictor(spy, half, WORDS)(picture)
+    assert sizes == [(8, 12), (4, 6)]
+    np.testing.assert_array_equal(bounded.labels, whole.labels)
+    np.testing.assert_array_equal(bounded.scores, whole.scores)
+
+
+@pytest.mark.parametrize(
+    ("image", "words", "message"),
+    [
+        (np.zeros((4, 4, 3), np.uint8), None, "no words to look for: give a vocabulary"),
+        (np.zeros((4, 4, 3), np.uint8), "cat,,wall", "an empty word"),
+        (np.zeros((4, 4), np.uint8), "cat", r"must be \(H, W, 3\) uint8 RGB, not \(4, 4\) uint8"),
+        (np.zeros((4, 4, 3)), "cat", r"not \(4, 4, 3\) float64"),
+        (np.zeros((0, 4, 3), np.uint8), "cat", r"not \(0, 4, 3\) uint8"),
+    ],
+)
+def test_mistakes_are_named(image, words, message):
+    with pytest.raises(ValueError, match=message):
+        Predictor(by_colour, half)(image, words)
+
+
+def test_an_unreadable_file_is_an_image_error(tmp_path):
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(ImageError, match=r"a\.png"):
+        Predictor(by_colour, half, WORDS)(tmp_path / "a.png")
+
+
+def test_areas_are_shares_of_all_classes(picture):
+    areas = Predictor(by_colour, half, WORDS)(picture).areas()
+    assert areas == {"red": pytest.approx(1 / 3), "green": 0.0, "blue": pytest.approx(2 / 3)}
+    assert list(areas) == ["red", "green", "blue"]
+
+
+def test_segmentation_is_frozen(picture):
+    result = Predictor(by_colour, half, WORDS)(picture)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.labels = None  # type: ignore[misc, assignment]
+
+
+def test_overlay_leaves_only_the_merged_background_untinted():
+    image = np.full((600, 800, 3), 100, np.uint8)
+    labels = np.zeros((600, 800), np.int64)
+    labels[:, 400:] = 1
+    vocabulary = Vocabulary.from_words(["cat"], background=["wall", "sky"])
+    drawn = np.asarray(Segmentation(labels, np.ones((600, 800), np.float32), vocabulary.classes).overlay(image))
+    np.testing.assert_array_equal(drawn[300, 700], [100, 100, 100])
+    np.testing.assert_array_equal(drawn[300, 100], np.round(0.4 * 100 + 0.6 * palette(1)[0]))
+
+
+def test_save_writes_three_files_that_agree(picture, tmp_path):
+    result = Predictor(by_colour, half, WORDS)(picture)
+    result.save(tmp_path, "a", picture, file="photos/ä.png")
+    assert sorted(os.listdir(tmp_path)) == ["a.json", "a_labels.png", "a_overlay.jpg"]
+    record = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert record == {
+        "file": "photos/ä.png",
+        "width": 12,
+        "height": 8,
+        "classes": ["red", "green", "blue"],
+        "areas": result.areas(),
+    }
+    with Image.open(tmp_path / "a_labels.png") as labels:
+        np.testing.assert_array_equal(np.asarray(labels), result.labels)
+    with Image.open(tmp_path / "a_overlay.jpg") as drawn:
+        assert drawn.width == 512
+
+
+def test_a_failed_save_leaves_nothing_half_written(picture, tmp_path, monkeypatch):
+    result = Predictor(by_colour, half, WORDS)(picture)
+
+    def fail(self, file, *args, **options):
+        file.write(b"half a picture")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        result.save(tmp_path, "a", picture)
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,193 @@
+"""Weights of every form load strictly; what is missing, damaged, hostile or of another architecture says so."""
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ovss.clip import weights
+from ovss.clip.model import ARCHITECTURES, CLIP, architecture_config
+from ovss.clip.torchscript import read_torchscript
+from ovss.clip.weights import find_weights, load_clip, read_weights, to_openai_keys
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def small(monkeypatch, small_config, small_clip):
+    """`load_clip("small")` builds the small architecture; the value is its weights under OpenAI's keys."""
+    real = weights.architecture_config
+    monkeypatch.setattr(weights, "architecture_config", lambda name: small_config if name == "small" else real(name))
+    return to_openai_keys(small_clip.state_dict())
+
+
+def check(path, small_clip):
+    loaded = load_clip("small", path)
+    assert all(torch.equal(value, small_clip.state_dict()[key]) for key, value in loaded.state_dict().items())
+    assert not loaded.training
+    assert {value.dtype for value in loaded.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("form", ["plain", "state_dict", "module", "safetensors", "folder", "extras"])
+def test_forms(form, small, small_clip, tmp_path):
+    path = tmp_path / "weights.pt"
+    if form in ("safetensors", "folder"):
+        path = tmp_path / "open_clip_model.safetensors"
+        save_file({key: value.contiguous() for key, value in small.items()}, path)
+    elif form == "state_dict":
+        torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in small.items()}}, path)
+    elif form == "module":
+        torch.save({f"module.{key}": value for key, value in small.items()}, path)
+    elif form == "extras":
+        torch.save(small | {"input_resolution": torch.tensor(32), "attn_mask": torch.zeros(77, 77)}, path)
+    else:
+        torch.save(small, path)
+    check(tmp_path if form == "folder" else path, small_clip)
+
+
+def test_torchscript_archive_of_half_precision(small, small_config, small_clip, tmp_path):
+    """OpenAI's own form: a traced model in float16. Its tensors are read, its code is not run."""
+    theirs = open_clip.CLIP(**small_config).eval()
+    theirs.load_state_dict(small, strict=False)
+    traced = torch.jit.trace_module(theirs, {"encode_image": torch.zeros(1, 3, 32, 32)}, check_trace=False)
+    path = tmp_path / "ViT-small.pt"
+    torch.jit.save(traced.half(), path)
+    loaded = load_clip("small", path)
+    for key, value in loaded.state_dict().items():
+        torch.testing.assert_close(value, small_clip.state_dict()[key].half().float())
+
+
+def test_cliptrase_rekeyed_checkpoint(small, small_clip, tmp_path):
+    rekeyed = {}
+    for key, value in small.items():
+        inside = key.removeprefix("visual.").removeprefix("transformer.")
+        rekeyed[f"clip_visual_extractor.{inside}" if key.startswith("visual.") else f"ov_classifier.{key}"] = value
+    torch.save({"model": rekeyed}, tmp_path / "rekeyed.pth")
+    check(tmp_path / "rekeyed.pth", small_clip)
+
+
+def test_cliptrase_published_key_list(shared):
+    """The key list of the authors' file, translated, is exactly that of a ViT-B/16."""
+    published = json.loads((shared / "golden/cliptrase_d2_keys.json").read_text())
+    translated = weights.from_openai_keys({key: torch.empty(shape, device="meta") for key, shape in published})
+    with torch.device("meta"):
+        expected = CLIP(architecture_config("ViT-B/16")).state_dict()
+    assert {key: value.shape for key, value in translated.items()} == {key: value.shape for key, value in expected.items()}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_architectures_have_open_clips_parameters(name):
+    """Names and shapes of every tensor equal those of open_clip's own model, on the meta device."""
+    architecture = ARCHITECTURES[name]
+    config = open_clip.get_model_config(architecture.config) | {"quick_gelu": architecture.quick_gelu}
+    with torch.device("meta"):
+        theirs = open_clip.CLIP(**config).state_dict()
+        ours = CLIP(architecture_config(name)).state_dict()
+    translated = weights.from_openai_keys(theirs)
+    assert {key: value.shape for key, value in translated.items()} == {key: value.shape for key, value in ours.items()}
+    assert open_clip.get_pretrained_cfg(architecture.config, architecture.pretrained)
+
+
+def test_unknown_architecture():
+    with pytest.raises(ValueError, match="unknown CLIP architecture 'ViT-Q/7'; known: ViT-B/32, ViT-B/16"):
+        load_clip("ViT-Q/7")
+
+
+class Evil:
+    """Unpickling this creates a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def hostile_torchscript(folder):
+    path = folder / "evil_script.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("evil/constants.pkl", b"")
+        archive.writestr("evil/data.pkl", pickle.dumps({"weight": Evil(folder / "owned")}))
+    return path
+
+
+def hostile_pickle(folder):
+    path = folder / "evil.pt"
+    torch.save({"weight": Evil(folder / "owned")}, path)
+    return path
+
+
+def written(folder, name, content):
+    (folder / name).write_bytes(content)
+    return folder / name
+
+
+BAD = {
+    "missing": (lambda folder: folder / "nowhere.pt", "nowhere.pt: no such file or folder"),
+    "empty folder": (lambda folder: folder, "expected one file of weights .* found none"),
+    "empty file": (lambda folder: written(folder, "empty.pt", b""), "damaged, or not a file of weights"),
+    "text": (lambda folder: written(folder, "text.pt", b"<html>404</html>"), "damaged, or not a file of weights"),
+    "bad safetensors": (lambda folder: written(folder, "x.safetensors", b"\xff" * 64), "damaged, or not a file of weights"),
+    "hostile pickle": (hostile_pickle, "damaged, or not a file of weights"),
+    "hostile torchscript": (hostile_torchscript, "which no file of weights needs"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files(case, tmp_path):
+    make, message = BAD[case]
+    with pytest.raises(ValueError, match=message):
+        read_weights(find_weights(make(tmp_path)))
+    assert not (tmp_path / "owned").exists(), "code of the file was run"
+
+
+def test_truncated_torchscript(small, tmp_path):
+    traced = torch.jit.trace(torch.nn.Linear(300, 300), torch.zeros(1, 300))
+    path = tmp_path / "whole.pt"
+    torch.jit.save(traced, path)
+    assert read_torchscript(path)["weight"].shape == (300, 300)
+    (tmp_path / "half.pt").write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(ValueError, match=r"half\.pt: damaged"):
+        read_weights(tmp_path / "half.pt")
+
+
+def test_not_tensors(tmp_path):
+    torch.save({"epoch": 3}, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match="holds no state dict"):
+        read_weights(tmp_path / "x.pt")
+
+
+def test_two_files_in_a_folder(tmp_path):
+    for name in ("a.pt", "b.pt"):
+        torch.save({}, tmp_path / name)
+    with pytest.raises(ValueError, match=r"found a\.pt, b\.pt: name the file"):
+        find_weights(tmp_path)
+
+
+def test_strict(small, tmp_path):
+    changed = dict(small)
+    del changed["ln_final.bias"]
+    changed["visual.extra"] = torch.zeros(1)
+    changed["text_projection"] = torch.zeros(32, 5)
+    torch.save(changed, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match=r"1 missing \(such as text.ln_final.bias\); 1 unknown \(such as visual.extra\); 1 of another shape"):
+        load_clip("small", tmp_path / "x.pt")
+
+
+def test_wrong_architecture_names_the_right_one(tmp_path, rule_weights):
+    with pytest.raises(ValueError, match=r"are not those of a ViT-B/32: .*; it fits MODEL.CLIP.NAME ViT-B/16$"):
+        load_clip("ViT-B/32", rule_weights)
+
+
+def test_without_network(monkeypatch):
+    def fail(source, prefer_hf_hub):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(weights, "download_pretrained", fail)
+    with pytest.raises(ConnectionError, match=r"timm/vit_base_patch16_clip_224.openai/ \(no route to host\) and https.*MODEL.CLIP.WEIGHTS /path"):
+        load_clip("ViT-B/16")

@@ -1,0 +1,42 @@
+"""Train or evaluate, as Detectron2's train_net.py: --config-file FILE --num-gpus N [--eval-only] [KEY VALUE ...].
+
+CLIPtrase is training-free: it is evaluated with --eval-only. Exit code 2: a mistake in what was asked for.
+"""
+
+import argparse
+import logging
+import sys
+
+from ovss import hub
+from ovss.d2.api import CfgNode, build_model, default_argument_parser, default_setup, log_engine
+from ovss.d2.devices import launch_main
+from ovss.d2.evaluator import evaluate
+
+
+def load(args: argparse.Namespace, device: str = "") -> CfgNode:
+    """The config of a command line, checked; `device` overrides MODEL.DEVICE."""
+    if not args.config_file:
+        raise ValueError("no --config-file: take one of configs/, such as configs/quickstart/cliptrase.yaml")
+    cfg = hub.load(args.config_file, [*args.opts, *(("MODEL.DEVICE", device) if device else ())])
+    if not args.eval_only:
+        raise ValueError(f"{cfg.MODEL.META_ARCHITECTURE} is training-free: add --eval-only")
+    if not cfg.DATASETS.TEST:
+        raise ValueError("DATASETS.TEST is empty: name a data set, such as DATASETS.TEST \"('scenes_val',)\"")
+    return cfg
+
+
+def main(args: argparse.Namespace, device: str) -> None:
+    """What each process runs."""
+    cfg = load(args, device)
+    default_setup(cfg, args)
+    log_engine(logging.getLogger("ovss.train_net"))
+    evaluate(cfg, build_model(cfg).eval())
+
+
+if __name__ == "__main__":
+    arguments = default_argument_parser().parse_args()
+    try:
+        launch_main(main, arguments, load(arguments).MODEL.DEVICE)
+    except (ValueError, ConnectionError) as error:
+        print(f"train_net.py: error: {error}", file=sys.stderr)
+        sys.exit(2)
