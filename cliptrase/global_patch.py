@@ -1,4 +1,4 @@
-"""CLIPtrase's finding, measured (ECCV 2024, section 3): in CLIP's late blocks nearly every patch attends to the same few.
+"""CLIPtrase's finding, measured (ECCV 2024, section 3): late in CLIP nearly every patch attends to the same few.
 
 These "global patches" carry what the picture is about as a whole and drown what each place shows; the recalibrated
 self-correlation gives the view of the single patch back. Plain torch.
@@ -41,7 +41,7 @@ class GlobalPatchMaps:
 
 
 def keep_attention_and_correlation(block: ResidualBlock, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Block rule: run the block as it is, keep its attention, mean over heads, and its self-correlation, both (B,L,L)."""
+    """Block rule: run the block as it is, keep its attention (mean over heads) and self-correlation, each (B,L,L)."""
     query, key, value = block.query_key_value(x)
     attention = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1)
     return block.output(x, attention @ value), (attention.mean(dim=1), self_correlation(query, key, value))
@@ -60,15 +60,15 @@ def global_patch_maps(model: CLIPtrase, images: Tensor, queries: Sequence[tuple[
         ValueError: more than one picture, a picture of a single patch, or a query outside the grid.
     """
     if images.dim() != 4 or len(images) != 1:
-        raise ValueError(f"images must have the shape (1, 3, H, W), not {tuple(images.shape)}: give one picture at a time")
-    images = (images - model.pixel_mean) / model.pixel_std
+        raise ValueError(f"images must have the shape (1, 3, H, W), not {tuple(images.shape)}: give one picture")
+    images = (images - model.get_buffer("pixel_mean")) / model.get_buffer("pixel_std")
     if model.input_scale != 1:
         images = F.interpolate(images, scale_factor=model.input_scale, mode="bilinear", align_corners=False)
     features = model.visual(images, positions=model.positions, rules={BLOCK: keep_attention_and_correlation})
     height, width = features.grid
     for row, column in queries:
         if not (0 <= row < height and 0 <= column < width):
-            raise ValueError(f"query patch ({row}, {column}) is outside the grid of {height} x {width} patches (from 0)")
+            raise ValueError(f"query patch ({row}, {column}) is outside the grid of {height} x {width} patches")
     attention, correlation = features.kept[BLOCK]
     before, after = attention[0, 1:, 1:], recalibrate(correlation)[0]
     index = [row * width + column for row, column in queries]
@@ -84,7 +84,8 @@ def global_patch_maps(model: CLIPtrase, images: Tensor, queries: Sequence[tuple[
 def top_overlap(maps: Tensor) -> float:
     """Mean, over all pairs of maps (N,M), of the intersection over union of their top 5 % values above 0.
 
-    1: all maps have their peaks in the same places. Independent places would give about 0.05 / 1.95 = 0.026.
+    1: all maps have their peaks in the same places. Independent places would give about 0.05 / 1.95 = 0.026; patches of
+    one region rightly share theirs, so a good map is above that.
 
     Raises:
         ValueError: fewer than two maps.

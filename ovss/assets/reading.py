@@ -27,9 +27,10 @@ class Stage:
     side: int
     max_objects: int
     batch: float = 1.0
+    bare_names: bool = False
 
 
-STAGES = (Stage(0.6, 64, 1), Stage(0.25, 64, 2), Stage(0.15, 128, 3, batch=0.5))
+STAGES = (Stage(0.3, 48, 1, bare_names=True), Stage(0.35, 48, 1), Stage(0.2, 96, 2, batch=0.5), Stage(0.15, 128, 3, batch=0.5))
 
 
 def stage_of(step: int, steps: int) -> Stage:
@@ -65,6 +66,8 @@ class Reading(Dataset):
             seed = (CAPTIONS_STREAM, self.seed, step, i)
             scene = draw_scene(seed, pairs, grounds=grounds, side=stage.side, max_objects=stage.max_objects)
             scenes.append(scene)
+        if stage.bare_names:
+            return stack_images(scenes), [scene.names[0] for scene in scenes]
         return stack_images(scenes), [sentence_for(scene, rng) for scene in scenes]
 
 

@@ -1,8 +1,8 @@
 """The seam to Detectron2: every name of it that the project uses, and the only module that imports `detectron2`.
 
-The names come from Detectron2 where it is installed, else from `ovss.d2.lite`; `ENGINE` is "lite" or
-"detectron2" with its version. The environment variable OVSS_ENGINE=lite|detectron2 forces one. A Detectron2 that is installed but
-cannot be imported is an error, never a silent change of engine: a user who installed it means to run on it.
+The names come from Detectron2 where it is installed, else from `ovss.d2.lite`; `ENGINE` is "lite", or "detectron2" and
+its version. The environment variable OVSS_ENGINE=lite|detectron2 forces one. A Detectron2 that is installed but broken
+is an error, never a silent change of engine: a user who installed it means to run on it.
 """
 
 import logging

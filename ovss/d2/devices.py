@@ -4,13 +4,14 @@ import argparse
 import logging
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
 
-from ovss.d2.api import default_argument_parser, launch
+from ovss.d2.api import comm, default_argument_parser, launch
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +57,29 @@ def launch_main(main: Callable[[argparse.Namespace, str], None], args: argparse.
         logger.warning(f"--num-gpus {args.num_gpus} on {torch.cuda.device_count()} GPUs: running on the CPU")
     alone = processes * args.num_machines <= 1
     with nullcontext() if alone or resolved != "cpu" else _cpu_children(processes), _meeting_point(args) as dist_url:
-        launch(main, processes, args.num_machines, args.machine_rank, dist_url, args=(args, resolved))
+        target, arguments = (main, (args, resolved)) if alone else (_run_child, (main, args, resolved))
+        launch(target, processes, args.num_machines, args.machine_rank, dist_url, args=arguments)
+
+
+def _run_child(main: Callable[[argparse.Namespace, str], None], args: argparse.Namespace, device: str) -> None:
+    """Run `main`, then end this child process at once, after all have finished.
+
+    Detectron2 keeps its process groups to the end, and tearing down the interpreter with a gloo group alive sometimes
+    aborts (torch 2.15), which would turn a finished run into a failed one.
+    """
+    main(args, device)
+    comm.synchronize()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @contextmanager
 def _meeting_point(args: argparse.Namespace) -> Iterator[str]:
     """Where the processes find each other: `--dist-url` where it was given, else, on one machine, a fresh file.
 
-    Detectron2's default is one port per user, and a port found free may be taken before it is used; files never clash.
+    Detectron2's default is one port per user; a port found free may be taken before its use; files never clash.
     """
     given = args.dist_url not in ("auto", default_argument_parser().get_default("dist_url"))
     if given or args.num_machines > 1:

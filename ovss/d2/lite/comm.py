@@ -41,8 +41,14 @@ def synchronize() -> None:
 
 @functools.lru_cache
 def _gloo_group() -> Any:
-    """Group of all ranks for Python objects: they stay in CPU memory whatever the backend of the tensors."""
-    return dist.new_group(backend="gloo") if dist.get_backend() == dist.Backend.NCCL else dist.group.WORLD
+    """Group of all ranks for Python objects, which stay in CPU memory; None where the default group is gloo itself."""
+    return dist.new_group(backend="gloo") if dist.get_backend() == dist.Backend.NCCL else None
+
+
+def leave() -> None:
+    """Leave the group; the last call of a process. A group that is still referenced at exit aborts the interpreter."""
+    _gloo_group.cache_clear()
+    dist.destroy_process_group()
 
 
 def all_gather(data: Any, group: Any = None) -> list[Any]:

@@ -1,0 +1,36 @@
+# Every target does its own set-up: a virtual environment in $(VENV), made again when setup.cfg changes.
+VENV ?= .venv
+PYTHON ?= python3
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+OUT ?= output
+
+.PHONY: demo test check tests clean tiny-clip bench
+
+demo: $(READY)          ## segment drawn scenes and score them, offline
+	$(RUN) demo/quickstart.py --output $(OUT)/quickstart
+
+test: $(READY) check tests  ## lint, types and all tests
+
+check: $(READY)
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+
+tests: $(READY)
+	$(RUN) -m pytest $(PYTEST_ARGS)
+
+bench: $(READY)         ## speed against plain CLIP encoding
+	$(RUN) benchmarks/cliptrase.py
+
+tiny-clip: $(READY)     ## train the embedded CLIP again
+	$(RUN) -m ovss.assets.train_tiny --output ovss/assets
+
+$(READY): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT) build *.egg-info

@@ -1,0 +1,66 @@
+"""The main job on a fresh machine, offline: plain CLIP, MaskCLIP and CLIPtrase on drawn scenes with the embedded tiny CLIP.
+
+    python demo/quickstart.py --output output/quickstart
+
+Prints one table of scores and where the pictures are: a sheet that compares the methods, overlays with legends, and the
+global-patch picture. The same evaluation by hand: train_net.py --eval-only --config-file configs/quickstart/cliptrase.yaml
+"""
+
+import argparse
+import os
+from functools import partial
+from pathlib import Path
+
+from ovss.d2.api import DatasetCatalog, MetadataCatalog, build_model, default_setup
+from ovss.d2.evaluator import evaluate, results_table
+from ovss.d2.mapper import InputTransform, read_labels
+from ovss.hub import load
+from ovss.images import read_image, write_atomic
+from ovss.predictor import Predictor
+from ovss.visualize import contact_sheet, overlay
+
+ROOT = Path(__file__).resolve().parent.parent
+METHODS = {"clip": "plain CLIP", "maskclip": "MaskCLIP", "cliptrase": "CLIPtrase"}
+DATASET = "scenes_val"
+SHOWN = (0, 1, 2, 4, 6, 11)  # scenes of the sheet: all grounds, one to three objects, some that overlap
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("output/quickstart"), help="folder for scores and pictures")
+    output = parser.parse_args().output
+    results, predictors = {}, {}
+    for method, title in METHODS.items():
+        opts = ["OUTPUT_DIR", str(output / method), "MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", "0"]
+        cfg = load(str(ROOT / f"configs/quickstart/{method}.yaml"), opts)
+        default_setup(cfg, argparse.Namespace(config_file="", eval_only=True, opts=opts))
+        model = build_model(cfg).eval()
+        results[title] = evaluate(cfg, model)[DATASET]
+        predictors[method] = Predictor(model, InputTransform.from_config(cfg, False), MetadataCatalog.get(DATASET).vocabulary)
+    sheet = draw_pictures(predictors, output / "pictures")
+    print(f"\n{results_table(results)}\n\nscores and logs: {output}/<method>/inference\npictures: {output / 'pictures'}, first of all {sheet}")
+
+
+def draw_pictures(predictors: dict[str, Predictor], folder: Path) -> Path:
+    """Write the comparison sheet and, for each scene on it, CLIPtrase's overlay, labels and areas; return the sheet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    classes = MetadataCatalog.get(DATASET).vocabulary.classes
+    records = DatasetCatalog.get(DATASET)
+    tiles, titles = [], []
+    for index in SHOWN:
+        image = read_image(records[index]["file_name"])
+        truth = read_labels(records[index]["sem_seg_file_name"])
+        found = {method: predictor(image) for method, predictor in predictors.items()}
+        found["cliptrase"].save(folder, f"scene_{index:03d}", image, file=os.path.basename(records[index]["file_name"]))
+        tiles += [image, overlay(image, truth, classes, legend=False)]
+        tiles += [overlay(image, answer.labels, classes, legend=False) for answer in found.values()]
+        titles += ["picture", "ground truth"]
+        titles += [f"{METHODS[method]}, {100 * (answer.labels == truth).mean():.0f} % right" for method, answer in found.items()]
+    sheet = contact_sheet(tiles, titles, columns=2 + len(predictors))
+    path = folder / "comparison.jpg"
+    write_atomic(path, partial(sheet.save, format="JPEG", quality=90))
+    return path
+
+
+if __name__ == "__main__":
+    main()

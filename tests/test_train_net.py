@@ -1,0 +1,77 @@
+"""The main job as users run it: real processes, the table they print, the files they leave, the exit codes of mistakes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+QUICKSTART = ["--config-file", "configs/quickstart/cliptrase.yaml"]
+
+
+def run(*arguments, **environment):
+    """Run train_net.py with two threads in all and return the finished process."""
+    return subprocess.run(
+        [sys.executable, "train_net.py", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment},
+    )
+
+
+def evaluate(folder, *arguments):
+    done = run("--eval-only", *QUICKSTART, *arguments, "OUTPUT_DIR", str(folder), "DATALOADER.NUM_WORKERS", "0")
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads((folder / "inference/scenes_val.json").read_text()), done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    return evaluate(tmp_path_factory.mktemp("single"))
+
+
+def test_quickstart_means_something(single):
+    """Far above chance (1 of 40) and above calling everything the most frequent class."""
+    result, log = single
+    counts = [sum(row) for row in result["confusion"]]
+    assert result["scores"]["pAcc"] > 1.5 * 100 * max(counts) / sum(counts)
+    assert result["scores"]["mIoU_gt"] > 10
+    assert "mIoU_gt[unseen]" in result["scores"]
+    assert log.count("engine: ") == 1
+    assert "running on the CPU" in log
+
+
+def test_two_processes_give_the_same_table(single, tmp_path):
+    result, log = evaluate(tmp_path, "--num-gpus", "2", "MODEL.DEVICE", "cpu")
+    assert result == single[0]
+    assert "world size" in log.lower() or "of 2" in log
+
+
+MISTAKES = {
+    "no config": (["--eval-only"], "no --config-file: take one of configs/"),
+    "training": (QUICKSTART, "CLIPtrase is training-free: add --eval-only"),
+    "unknown key": (["--eval-only", *QUICKSTART, "MODEL.CLIP.NAM", "x"], "unknown key MODEL.CLIP.NAM; did you mean MODEL.CLIP.NAME"),
+    "too many GPUs": (["--eval-only", *QUICKSTART, "--num-gpus", "9"], "--num-gpus 9, but this machine has 0"),
+    "no data": (["--eval-only", "--config-file", "configs/cliptrase/vitb16_224.yaml"], "DATASETS.TEST is empty"),
+    "folder": (["--eval-only", *QUICKSTART, "DATASETS.TEST", "('folder',)"], "DATASETS.FOLDER.IMAGES is empty"),
+    "weights": (["--eval-only", *QUICKSTART, "MODEL.CLIP.WEIGHTS", "nowhere.pt"], "nowhere.pt: no such file or folder"),
+    "not its weights": (["--eval-only", *QUICKSTART, "MODEL.WEIGHTS", "x.pth"], "CLIP's go to MODEL.CLIP.WEIGHTS"),
+    "prompts": (["--eval-only", *QUICKSTART, "MODEL.TEXT.PROMPTS", "vlid"], "unknown prompt set 'vlid'"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_end_with_one_line_and_exit_code_2(case, tmp_path):
+    arguments, message = MISTAKES[case]
+    done = run(*arguments, *(["OUTPUT_DIR", str(tmp_path / "out")] if len(arguments) > 2 else []))
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("train_net.py: error: ")
+    assert message in last
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out/inference").exists()
