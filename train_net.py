@@ -8,7 +8,15 @@ import logging
 import sys
 
 from ovss import hub
-from ovss.d2.api import CfgNode, build_model, default_argument_parser, default_setup, log_engine
+from ovss.d2.api import (
+    CfgNode,
+    build_model,
+    comm,
+    default_argument_parser,
+    default_setup,
+    log_engine,
+    setup_logger,
+)
 from ovss.d2.devices import launch_main
 from ovss.d2.evaluator import evaluate
 
@@ -29,6 +37,7 @@ def main(args: argparse.Namespace, device: str) -> None:
     """What each process runs."""
     cfg = load(args, device)
     default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ovss")
     log_engine(logging.getLogger("ovss.train_net"))
     evaluate(cfg, build_model(cfg).eval())
 

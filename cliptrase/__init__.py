@@ -1,4 +1,4 @@
-"""CLIPtrase (ECCV 2024): training-free open-vocabulary segmentation. Importing it registers the Detectron2 architecture."""
+"""CLIPtrase (ECCV 2024), training-free. Importing the package registers its Detectron2 architecture."""
 
 from cliptrase.d2 import CLIPtrase, add_cliptrase_config
 

@@ -38,5 +38,5 @@ def keep_correlation(block: ResidualBlock, x: Tensor) -> tuple[Tensor, Tensor]:
 def self_self_attention(block: ResidualBlock, x: Tensor) -> tuple[Tensor, None]:
     """Block rule: attention by softmax(qq') + softmax(kk') + softmax(vv'), scaled as usual; the sum, not the mean."""
     parts = block.query_key_value(x)
-    value = parts[-1]
-    return block.output(x, sum(F.scaled_dot_product_attention(part, part, value) for part in parts)), None
+    attended = [F.scaled_dot_product_attention(part, part, parts[-1]) for part in parts]
+    return block.output(x, torch.stack(attended).sum(0)), None

@@ -26,7 +26,7 @@ def add_cliptrase_config(cfg: CfgNode) -> None:
     node.MEDIAN = 7
     # Divide patch features by their norm (paper) or not (Detectron2 variant).
     node.UNIT_FEATURES = True
-    # Multiply patch logits by the class token's logits: published for VOC-20 (paper) and all VOC sets (Detectron2 variant).
+    # Multiply patch logits by the class token's: published for VOC-20 (paper) and all VOC sets (Detectron2 variant).
     node.CLASS_TOKEN_WEIGHTING = False
     # Resize the prepared image by this factor before CLIP (Detectron2 variant: 0.5).
     node.INPUT_SCALE = 1.0
@@ -44,7 +44,7 @@ class CLIPtrase(Segmentor):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         if cfg.MODEL.WEIGHTS:
             raise ValueError(
-                f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS!r}: CLIPtrase has no weights of its own; CLIP's go to MODEL.CLIP.WEIGHTS"
+                f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS!r}: CLIPtrase has none of its own; CLIP's go to MODEL.CLIP.WEIGHTS"
             )
         clip = load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
         node = cfg.MODEL.CLIPTRASE

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cliptrase.correlation import recalibrate, self_correlation
@@ -61,10 +60,9 @@ def global_patch_maps(model: CLIPtrase, images: Tensor, queries: Sequence[tuple[
     """
     if images.dim() != 4 or len(images) != 1:
         raise ValueError(f"images must have the shape (1, 3, H, W), not {tuple(images.shape)}: give one picture")
-    images = (images - model.get_buffer("pixel_mean")) / model.get_buffer("pixel_std")
-    if model.input_scale != 1:
-        images = F.interpolate(images, scale_factor=model.input_scale, mode="bilinear", align_corners=False)
-    features = model.visual(images, positions=model.positions, rules={BLOCK: keep_attention_and_correlation})
+    features = model.visual(
+        model.prepare(images), positions=model.positions, rules={BLOCK: keep_attention_and_correlation}
+    )
     height, width = features.grid
     for row, column in queries:
         if not (0 <= row < height and 0 <= column < width):

@@ -1,4 +1,4 @@
-"""CLIPtrase (ECCV 2024): training-free segmentation by CLIP, both published variants, and its two baselines. Plain torch.
+"""CLIPtrase (ECCV 2024), training-free: both published variants and its two baselines. Plain torch.
 
 Shapes: B batch, T text rows, K classes, P prompts, D embedding width, N = h*w patches, H' W' resolution of the answer.
 """
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from cliptrase.correlation import keep_correlation, recalibrate, self_self_attention
 from cliptrase.dbscan import dbscan
 from cliptrase.regions import assign_regions, region_maps, region_mean, vote
 from ovss.clip.image import BlockRule, ImageFeatures, ImageTower, value_only
 from ovss.clip.model import CLIP
-from ovss.inference import merge_rows
+from ovss.inference import DenseModel, merge_rows
 
 # What runs in place of the last block. "plain" is CLIP as trained, "value" is MaskCLIP.
 ATTENTIONS: dict[str, BlockRule | None] = {"self": self_self_attention, "value": value_only, "plain": None}
@@ -35,8 +35,8 @@ class Regions:
     median: int = 7
 
 
-class CLIPtrase(nn.Module):
-    """Patch features against words, made one per region. See `forward` for the contract.
+class CLIPtrase(DenseModel):
+    """Patch features against words, made one per region.
 
     Args:
         clip: supplies the image tower and the logit scale.
@@ -61,7 +61,7 @@ class CLIPtrase(nn.Module):
         input_scale: float = 1.0,
         positions: str = "offset",
     ):
-        super().__init__()
+        super().__init__(clip.pixel_mean, clip.pixel_std)
         if attention not in ATTENTIONS:
             raise ValueError(f"unknown attention {attention!r}; known: {', '.join(ATTENTIONS)}")
         if fusion not in FUSIONS:
@@ -75,25 +75,26 @@ class CLIPtrase(nn.Module):
         self.class_token_weighting = class_token_weighting
         self.input_scale = input_scale
         self.positions = positions
-        self.register_buffer("pixel_mean", torch.tensor(clip.pixel_mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(clip.pixel_std).view(3, 1, 1), persistent=False)
 
     @property
     def size_divisibility(self) -> int:
-        """Sides of `images` must be multiples of this many pixels."""
         return round(self.visual.patch_size / self.input_scale)
 
+    def prepare(self, images: Tensor) -> Tensor:
+        """What the image tower takes: (B,3,H,W) in [0,1], normalised and scaled."""
+        images = self.normalise(images)
+        if self.input_scale == 1:
+            return images
+        return F.interpolate(images, scale_factor=self.input_scale, mode="bilinear", align_corners=False)
+
     def encode(self, images: Tensor) -> tuple[ImageFeatures, Tensor | None]:
-        """Features of images (B,3,H,W) in [0,1], and the correlation (B,N,N) that regions come from, where they are used."""
-        images = (images - self.pixel_mean) / self.pixel_std
-        if self.input_scale != 1:
-            images = F.interpolate(images, scale_factor=self.input_scale, mode="bilinear", align_corners=False)
+        """Features of images (B,3,H,W) in [0,1], and the correlation (B,N,N) for regions, where these are used."""
         rules: dict[int, BlockRule] = {}
         if (last := ATTENTIONS[self.attention]) is not None:
             rules[-1] = last
         if self.fusion != "none":
             rules[-2] = keep_correlation
-        features = self.visual(images, positions=self.positions, rules=rules)
+        features = self.visual(self.prepare(images), positions=self.positions, rules=rules)
         return features, recalibrate(features.kept[-2]) if -2 in features.kept else None
 
     def patch_logits(self, features: ImageFeatures, text: Tensor) -> Tensor:
@@ -111,16 +112,7 @@ class CLIPtrase(nn.Module):
     def forward(
         self, images: Tensor, text: Tensor, classes: Tensor | None = None, size: tuple[int, int] | None = None
     ) -> Tensor:
-        """Score every class at every pixel.
-
-        Args:
-            images: (B,3,H,W) RGB in [0,1], sides divisible by `size_divisibility`.
-            text: (T,P,D) unit text embeddings.
-            classes: (T,) class of each row of text, default its own; a class scores as its best row does.
-            size: resolution (H',W') of the answer, default (H,W).
-
-        Returns: (B,K,H',W') logits; with fusion "vote" the share of the pixel's region that voted for the class, in [0,1].
-        """
+        """See `DenseModel.forward`. Scores are logits; with fusion "vote" shares, in [0,1], of the pixel's region."""
         features, correlation = self.encode(images)
         size = size or (images.shape[-2], images.shape[-1])
         logits = F.interpolate(self.patch_logits(features, text), size=size, mode="bilinear", align_corners=False)

@@ -11,11 +11,12 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ovss.cli import Parser, add_picture_arguments, config_opts
 from ovss.images import ImageError, find_images, read_image, write_atomic
 from ovss.segment import unique_stems
 from ovss.visualize import INK, PAPER, contact_sheet
@@ -34,13 +35,6 @@ TILE = 320  # height of one picture of the sheet, in pixels
 HEAT = ((0, 0, 0), (56, 16, 92), (138, 30, 108), (212, 60, 72), (244, 124, 34), (252, 200, 60), (254, 250, 190))
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that answers bad usage with one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"ovss: error: {message} (see {self.prog} --help)\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw every input; the exit code is 0 for success, 1 where a picture could not be read, 2 for bad usage."""
     try:
@@ -51,15 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(description="Draw what patches of CLIP look at, before and after CLIPtrase's recalibration.")
-    add = parser.add_argument
-    add("--config-file", required=True, metavar="FILE", help="such as configs/quickstart/cliptrase.yaml")
-    add("--input", required=True, nargs="+", metavar="PATH", help="pictures, folders, or patterns like 'a*.jpg'")
-    add("--output", required=True, metavar="FOLDER", help="where NAME_global_patch.jpg goes")
-    add("--points", metavar="'X,Y X,Y'", type=parse_points, help="query points in pixels; default: five spread out")
-    add("--weights", metavar="PATH", help="local CLIP weights; short for --opts MODEL.CLIP.WEIGHTS PATH")
-    add("--device", help="cpu, cuda, cuda:1, ...; default: the config's")
-    add("--opts", nargs="*", default=[], metavar="KEY VALUE", help="config values to change, in pairs")
+    parser = Parser(description="Draw what patches of CLIP look at, before and after CLIPtrase's recalibration.")
+    add_picture_arguments(parser, "NAME_global_patch.jpg goes")
+    help = "query points in pixels; default: five spread out"
+    parser.add_argument("--points", metavar="'X,Y X,Y'", type=parse_points, help=help)
     return parser.parse_args(argv)
 
 
@@ -76,15 +65,12 @@ def parse_points(text: str) -> list[Point]:
 
 def draw_all(args: argparse.Namespace) -> int:
     """Draw a sheet for every input, as `ovss.segment.segment` does its own work."""
-    if len(args.opts) % 2:
-        raise ValueError(f"--opts takes pairs KEY VALUE, not {len(args.opts)} words: {' '.join(args.opts)}")
-    opts = args.opts + (["MODEL.CLIP.WEIGHTS", args.weights] if args.weights else [])
     paths = find_images(args.input)
 
     from cliptrase.global_patch import spread_points
     from ovss.hub import build_predictor
 
-    predictor = build_predictor(args.config_file, opts, device=args.device)
+    predictor = build_predictor(args.config_file, config_opts(args), device=args.device)
     output = Path(args.output)
     broken = 0
     for path, stem in zip(paths, unique_stems(paths), strict=True):
@@ -123,7 +109,7 @@ def look(predictor: "Predictor", image: np.ndarray, points: Sequence[Point], pat
     for x, y in points:
         if not (0 <= x < width and 0 <= y < height):
             raise ValueError(f"point {x},{y} is outside {path}, which is {width} x {height} pixels (x, y from 0)")
-    mean = model.get_buffer("pixel_mean")
+    mean = model.pixel_mean
     resized = torch.from_numpy(np.ascontiguousarray(predictor.transform(image).transpose(2, 0, 1)))
     pixels = resized.to(mean.device).float() / 255
     # Stretched, never padded: the maps must lie where the picture does.

@@ -1,15 +1,20 @@
-"""The main job on a fresh machine, offline: plain CLIP, MaskCLIP and CLIPtrase on drawn scenes with the embedded tiny CLIP.
+"""The main job, offline: plain CLIP, MaskCLIP and CLIPtrase on drawn scenes, with the embedded tiny CLIP.
 
     python demo/quickstart.py --output output/quickstart
 
 Prints one table of scores and where the pictures are: a sheet that compares the methods, overlays with legends, and the
-global-patch picture. The same evaluation by hand: train_net.py --eval-only --config-file configs/quickstart/cliptrase.yaml
+global-patch picture. One of the evaluations by hand:
+
+    python train_net.py --eval-only --config-file configs/quickstart/cliptrase.yaml
 """
 
 import argparse
 import os
 from functools import partial
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from ovss.d2.api import DatasetCatalog, MetadataCatalog, build_model, default_setup
 from ovss.d2.evaluator import evaluate, results_table
@@ -36,9 +41,14 @@ def main() -> None:
         default_setup(cfg, argparse.Namespace(config_file="", eval_only=True, opts=opts))
         model = build_model(cfg).eval()
         results[title] = evaluate(cfg, model)[DATASET]
-        predictors[method] = Predictor(model, InputTransform.from_config(cfg, False), MetadataCatalog.get(DATASET).vocabulary)
+        predictors[method] = Predictor(
+            model, InputTransform.from_config(cfg, False), MetadataCatalog.get(DATASET).vocabulary
+        )
     sheet = draw_pictures(predictors, output / "pictures")
-    print(f"\n{results_table(results)}\n\nscores and logs: {output}/<method>/inference\npictures: {output / 'pictures'}, first of all {sheet}")
+    print(
+        f"\n{results_table(results)}\n\nscores and logs: {output}/<method>/inference\n"
+        f"pictures: {output / 'pictures'}, first of all {sheet}"
+    )
 
 
 def draw_pictures(predictors: dict[str, Predictor], folder: Path) -> Path:
@@ -46,7 +56,8 @@ def draw_pictures(predictors: dict[str, Predictor], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     classes = MetadataCatalog.get(DATASET).vocabulary.classes
     records = DatasetCatalog.get(DATASET)
-    tiles, titles = [], []
+    tiles: list[Image.Image | np.ndarray] = []
+    titles: list[str] = []
     for index in SHOWN:
         image = read_image(records[index]["file_name"])
         truth = read_labels(records[index]["sem_seg_file_name"])
@@ -55,7 +66,10 @@ def draw_pictures(predictors: dict[str, Predictor], folder: Path) -> Path:
         tiles += [image, overlay(image, truth, classes, legend=False)]
         tiles += [overlay(image, answer.labels, classes, legend=False) for answer in found.values()]
         titles += ["picture", "ground truth"]
-        titles += [f"{METHODS[method]}, {100 * (answer.labels == truth).mean():.0f} % right" for method, answer in found.items()]
+        titles += [
+            f"{METHODS[method]}, {100 * (answer.labels == truth).mean():.0f} % right"
+            for method, answer in found.items()
+        ]
     sheet = contact_sheet(tiles, titles, columns=2 + len(predictors))
     path = folder / "comparison.jpg"
     write_atomic(path, partial(sheet.save, format="JPEG", quality=90))

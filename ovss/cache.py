@@ -43,8 +43,8 @@ def fingerprint(module: torch.nn.Module) -> str:
 def cached_tensor(kind: str, key: str, compute: Callable[[], Tensor]) -> Tensor:
     """Return the tensor stored under `kind` and `key`, else compute and store it, on the CPU.
 
-    Of many processes that ask at once one computes and the others wait. A damaged entry is computed again. A folder that
-    cannot be written is said in the log, and nothing is stored.
+    Of many processes that ask at once one computes and the others wait. A damaged entry is computed again. A folder
+    that cannot be written is said in the log, and nothing is stored.
     """
     path = cache_folder() / kind / f"{key}.safetensors"
     if (stored := _read(path)) is not None:
@@ -60,7 +60,9 @@ def cached_tensor(kind: str, key: str, compute: Callable[[], Tensor]) -> Tensor:
                 os.replace(partial, path)
             return stored
     except OSError as error:
-        logger.warning("cache %s cannot be written (%s): computing without it; OVSS_CACHE names another folder", path.parent, error)
+        logger.warning(
+            "cache %s cannot be written (%s): computing without it; OVSS_CACHE names another folder", path.parent, error
+        )
         return compute().detach().cpu().contiguous()
 
 

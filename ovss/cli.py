@@ -19,7 +19,7 @@ class Command(NamedTuple):
     run: Callable[[argparse.Namespace], int]
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser that answers bad usage with one line."""
 
     def error(self, message: str) -> NoReturn:
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands of the table."""
-    parser = _Parser(prog="ovss", description="Open-vocabulary segmentation: label every pixel with any words.")
+    parser = Parser(prog="ovss", description="Open-vocabulary segmentation: label every pixel with any words.")
     parser.add_argument("--version", action="version", version=f"ovss {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
@@ -46,15 +46,27 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _segment_arguments(parser: argparse.ArgumentParser) -> None:
+def add_picture_arguments(parser: argparse.ArgumentParser, written: str) -> None:
+    """Arguments of every command that runs a model on pictures; `written` says what goes into --output."""
     add = parser.add_argument
     add("--config-file", required=True, metavar="FILE", help="the model, such as configs/quickstart/cliptrase.yaml")
     add("--input", required=True, nargs="+", metavar="PATH", help="pictures, folders, or patterns like 'a*.jpg'")
-    add("--vocabulary", metavar="WORDS", help="'cat, wall', or a .json or .txt class file; default: the config's")
-    add("--output", required=True, metavar="FOLDER", help="where NAME_overlay.jpg, NAME_labels.png and NAME.json go")
+    add("--output", required=True, metavar="FOLDER", help=f"where {written}")
     add("--weights", metavar="PATH", help="local CLIP weights; short for --opts MODEL.CLIP.WEIGHTS PATH")
     add("--device", help="cpu, cuda, cuda:1, ...; default: the config's")
     add("--opts", nargs="*", default=[], metavar="KEY VALUE", help="config values to change, in pairs")
+
+
+def config_opts(args: argparse.Namespace) -> list[str]:
+    """The KEY VALUE overrides that `add_picture_arguments` read."""
+    return args.opts + (["MODEL.CLIP.WEIGHTS", args.weights] if args.weights else [])
+
+
+def _segment_arguments(parser: argparse.ArgumentParser) -> None:
+    add_picture_arguments(parser, "NAME_overlay.jpg, NAME_labels.png and NAME.json go")
+    parser.add_argument(
+        "--vocabulary", metavar="WORDS", help="'cat, wall', or a .json or .txt class file; default: the config's"
+    )
 
 
 def _segment(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""From a config to a model: the one place in `ovss` that names the systems, lazily. Behind the command line, demos and train_net.py."""
+"""From a config to a model. The one module of `ovss` that names the systems, and only inside functions."""
 
 import logging
 from collections.abc import Sequence

@@ -5,9 +5,49 @@ Shapes: B batch, T rows of text, K classes, H W pixels.
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 FITS = ("pad", "resize")
+
+
+class DenseModel(nn.Module):
+    """The contract of every model of the project; inference, evaluation and demos know nothing else of one.
+
+    Args:
+        pixel_mean, pixel_std: of the three channels, for RGB in [0,1].
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, pixel_mean: tuple[float, ...], pixel_std: tuple[float, ...]):
+        super().__init__()
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
+
+    @property
+    def size_divisibility(self) -> int:
+        """Sides of `images` must be multiples of this many pixels."""
+        raise NotImplementedError
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """RGB in [0,1] to zero mean and unit deviation."""
+        return (images - self.pixel_mean) / self.pixel_std
+
+    def forward(
+        self, images: Tensor, text: Tensor, classes: Tensor | None = None, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Score every class at every pixel.
+
+        Args:
+            images: (B,3,H,W) RGB in [0,1], sides divisible by `size_divisibility`.
+            text: (T,P,D) unit text embeddings.
+            classes: (T,) class of each row of text, default its own; a class scores as its best row does.
+            size: resolution (H',W') of the answer, default (H,W).
+
+        Returns: (B,K,H',W'); the highest score is the label.
+        """
+        raise NotImplementedError
 
 
 def merge_rows(scores: Tensor, classes: Tensor | None) -> Tensor:
@@ -26,8 +66,8 @@ def merge_rows(scores: Tensor, classes: Tensor | None) -> Tensor:
 def fit(image: Tensor, divisibility: int, how: str, fill: Tensor) -> Tensor:
     """Make the sides of an image (3,H,W) in [0,1] multiples of `divisibility`.
 
-    "pad" adds `fill` (3,1,1) at the right and bottom. The published codes never remove this border again: the answer for the
-    padded picture is stretched over the picture, a shift of up to `divisibility - 1` px that their figures contain.
+    "pad" adds `fill` (3,1,1) at the right and bottom. The published codes never remove this border: the answer for
+    the padded picture is stretched over the picture, a shift of up to `divisibility - 1` px that their figures contain.
     "resize" stretches to the nearest multiple (antialiased) instead, so that the answer lies where the picture does.
     """
     if how not in FITS:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ovss.cli import config_opts
 from ovss.images import ImageError, find_images, read_image
 from ovss.vocabulary import Vocabulary
 
@@ -18,15 +19,12 @@ def segment(args: argparse.Namespace) -> int:
         ValueError: bad inputs, words, config or weights; the first two are found before the model is built.
         OSError: the output folder cannot be written.
     """
-    if len(args.opts) % 2:
-        raise ValueError(f"--opts takes pairs KEY VALUE, not {len(args.opts)} words: {' '.join(args.opts)}")
-    opts = args.opts + (["MODEL.CLIP.WEIGHTS", args.weights] if args.weights else [])
     vocabulary = Vocabulary.parse(args.vocabulary) if args.vocabulary is not None else None
     paths = find_images(args.input)
 
     from ovss.hub import build_predictor  # torch and the model: only once everything else is known to be right
 
-    predictor = build_predictor(args.config_file, opts, vocabulary, args.device)
+    predictor = build_predictor(args.config_file, config_opts(args), vocabulary, args.device)
     output = Path(args.output)
     output.mkdir(parents=True, exist_ok=True)
     broken = 0

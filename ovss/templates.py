@@ -1,7 +1,7 @@
-"""Prompt sets: sentences with one `{}` for the word. The lists are facts of the published systems; imports nothing heavy.
+"""Prompt sets: sentences with one `{}` for the word, facts of the published systems. Imports nothing heavy.
 
 `single`           CAT-Seg (CVPR 2024), its one prompt.
-`imagenet`         the 80 prompts of CLIP (Radford et al. 2021), in OpenAI's order, as CLIPtrase's paper version uses them.
+`imagenet`         the 80 prompts of CLIP (Radford et al. 2021), in OpenAI's order; CLIPtrase's paper version.
 `imagenet_select`  the 8 prompts offered by CAT-Seg.
 `vild`             the 14 prompts of ViLD, used by CLIPtrase's Detectron2 version.
 """
@@ -62,5 +62,7 @@ def prompt_set(name: str | Sequence[str]) -> tuple[str, ...]:
         raise ValueError("an empty list of prompts: give at least one, such as 'a photo of a {}.'")
     for prompt in prompts:
         if prompt.count("{}") != 1:
-            raise ValueError(f"prompt {prompt!r} has {prompt.count('{}')} places for the word, expected exactly one '{{}}'")
+            raise ValueError(
+                f"prompt {prompt!r} has {prompt.count('{}')} places for the word, expected exactly one '{{}}'"
+            )
     return prompts

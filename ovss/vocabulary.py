@@ -42,7 +42,9 @@ class Vocabulary:
         if not all(word.strip() for word in self.background):
             raise ValueError(f"the vocabulary has an empty background word: {self.background!r}")
         if self.background and BACKGROUND in seen:
-            raise ValueError(f"{BACKGROUND!r} is both class {seen[BACKGROUND]} and the name of the merged background words")
+            raise ValueError(
+                f"{BACKGROUND!r} is both class {seen[BACKGROUND]} and the name of the merged background words"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,8 +59,8 @@ class Vocabulary:
     def phrases(self, synonyms: str = "first") -> tuple[list[tuple[str, ...]], list[int]]:
         """Return the T rows of text to encode, each a tuple of phrasings to average, and the class of each row.
 
-        `synonyms`: "first" uses only the name (CAT-Seg, version 2), "average" all phrasings in one row (CAT-Seg, version 1),
-        "joined" the whole comma string as one phrase (CLIPtrase), "each" one row per phrasing.
+        `synonyms`: "first" uses only the name (CAT-Seg, version 2), "average" all phrasings in one row (CAT-Seg,
+        version 1), "joined" the whole comma string as one phrase (CLIPtrase), "each" one row per phrasing.
         """
         ways = {
             "first": lambda phrasings: [phrasings[:1]],
@@ -93,7 +95,9 @@ class Vocabulary:
         path = Path(path)
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
-                raise ValueError(f"{path.stat().st_size} bytes, more than the {MAX_FILE_BYTES} that a class file may have")
+                raise ValueError(
+                    f"{path.stat().st_size} bytes, more than the {MAX_FILE_BYTES} that a class file may have"
+                )
             text = path.read_text(encoding="utf-8")
             if path.suffix.lower() == ".json":
                 return cls._from_json(json.loads(text))
@@ -129,7 +133,9 @@ class Vocabulary:
             return cls.from_file(spec)
         words = spec.split(",")
         if any(not word.strip() for word in words):
-            raise ValueError(f"an empty word in the vocabulary {spec!r}: give words separated by commas, such as 'cat, wall'")
+            raise ValueError(
+                f"an empty word in the vocabulary {spec!r}: give words separated by commas, such as 'cat, wall'"
+            )
         return cls.from_words(words)
 
 

@@ -2,7 +2,8 @@
 
 The expected tensors of tests/golden were computed by the authors' code on these weights. Rule for OpenAI's keys:
 n = standard normal float32 of PCG64(crc32(key)); `logit_scale` is log(100); embeddings 0.02 n (the visual position
-embedding 0.3 n); 1-D weights 1 + 0.1 n; other 1-D tensors 0.02 n; the rest n / sqrt(fan in), visual `attn.out_proj` times 0.3.
+embedding 0.3 n); 1-D weights 1 + 0.1 n; other 1-D tensors 0.02 n; the rest n / sqrt(fan in), 0.3 times that for the
+visual `attn.out_proj`.
 """
 
 import math

@@ -105,7 +105,6 @@ def test_a_broken_file_is_reported_and_skipped(tmp_path, calls, capsys):
         ({"words": "cat,,wall"}, "an empty word in the vocabulary 'cat,,wall'"),
         ({"words": "absent.json"}, "class file absent.json: cannot be read"),
         ({"config": "absent.yaml"}, "config absent.yaml: no such file"),
-        ({"more": ["--opts", "MODEL.X"]}, "--opts takes pairs KEY VALUE, not 1 words: MODEL.X"),
     ],
 )
 def test_mistakes_end_in_one_line_and_leave_nothing(tmp_path, calls, capsys, changed, message):

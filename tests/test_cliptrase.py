@@ -99,7 +99,9 @@ def test_batch_equals_single_and_classes_permute(clip, text, images, name, size)
     batch = model(inputs, text, size=size)
     assert batch.shape == (3, 6, *(size or inputs.shape[-2:]))
     for index in range(3):
-        torch.testing.assert_close(model(inputs[index : index + 1], text, size=size)[0], batch[index], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            model(inputs[index : index + 1], text, size=size)[0], batch[index], atol=1e-4, rtol=1e-4
+        )
     order = torch.tensor([3, 0, 5, 1, 2, 4])
     torch.testing.assert_close(model(inputs, text[order], size=size), batch[:, order], atol=1e-4, rtol=1e-4)
 
@@ -143,11 +145,16 @@ def test_synonyms_score_as_the_best(clip, text, images, name):
 
 
 def test_class_token_weighting_multiplies(clip, text, images):
-    plain, weighted = build(clip, "clip"), CLIPtrase(clip=clip, attention="plain", fusion="none", class_token_weighting=True)
+    plain, weighted = (
+        build(clip, "clip"),
+        CLIPtrase(clip=clip, attention="plain", fusion="none", class_token_weighting=True),
+    )
     with torch.no_grad():
         features, _ = plain.encode(images)
         token = F.normalize(features.class_token, dim=-1) @ text[:, 0].T * clip.logit_scale.exp()
-    torch.testing.assert_close(weighted(images, text), plain(images, text) * token[..., None, None], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        weighted(images, text), plain(images, text) * token[..., None, None], atol=1e-4, rtol=1e-4
+    )
 
 
 def test_half_resolution_is_the_mean_of_four(clip, text, images):
@@ -160,7 +167,10 @@ def test_half_resolution_is_the_mean_of_four(clip, text, images):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"attention": "selfself"}, "unknown attention 'selfself'; known: self, value, plain"), ({"fusion": "max"}, "unknown fusion 'max'; known: vote, mean, none")],
+    [
+        ({"attention": "selfself"}, "unknown attention 'selfself'; known: self, value, plain"),
+        ({"fusion": "max"}, "unknown fusion 'max'; known: vote, mean, none"),
+    ],
 )
 def test_mistakes(clip, settings, message):
     with pytest.raises(ValueError, match=message):

@@ -35,7 +35,9 @@ def test_batches_equal_one_by_one(small_clip, monkeypatch, budget):
 def test_equal_sentences_are_encoded_once(small_clip, monkeypatch):
     seen = []
     forward = type(small_clip.text).forward
-    monkeypatch.setattr(type(small_clip.text), "forward", lambda self, tokens: seen.append(len(tokens)) or forward(self, tokens))
+    monkeypatch.setattr(
+        type(small_clip.text), "forward", lambda self, tokens: seen.append(len(tokens)) or forward(self, tokens)
+    )
     encode_sentences(small_clip, ["cat", "dog", "cat", "cat"])
     assert sum(seen) == 2
 
@@ -162,7 +164,7 @@ def test_tokenizer_is_open_clips():
 
 
 def test_tokenizer_refuses_instead_of_cutting():
-    with pytest.raises(ValueError, match="has 82 tokens, CLIP reads 77"):
+    with pytest.raises(ValueError, match="has 82 tokens, CLIP reads 77: use a shorter word"):
         Tokenizer()(["cat " * 80])
 
 

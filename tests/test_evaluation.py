@@ -25,7 +25,9 @@ def data(tmp_path):
         Image.fromarray(np.full((4, 6, 3), 40 * index, np.uint8)).save(tmp_path / f"images/{index}.jpg")
         Image.fromarray(labels).save(tmp_path / f"labels/{index}.png")
     records = catalog.pair_by_stem(tmp_path / "images", tmp_path / "labels")
-    catalog.register("made", lambda: records, Vocabulary.from_words(["a", "b", "c"]), 255, class_groups={"outer": ("a", "c")})
+    catalog.register(
+        "made", lambda: records, Vocabulary.from_words(["a", "b", "c"]), 255, class_groups={"outer": ("a", "c")}
+    )
     return tmp_path
 
 
@@ -89,7 +91,11 @@ def test_bad_labels(data, case):
     labels, message = BAD_LABELS[case]
     Image.fromarray(labels).save(data / "labels/0.png")
     with pytest.raises(ValueError, match=message):
-        run(SemSegEvaluator("made", output_dir=str(data / "out")), DatasetCatalog.get("made"), np.zeros((4, 6), np.int64))
+        run(
+            SemSegEvaluator("made", output_dir=str(data / "out")),
+            DatasetCatalog.get("made"),
+            np.zeros((4, 6), np.int64),
+        )
     assert not (data / "out").exists()
 
 
@@ -153,7 +159,11 @@ def test_centre_crop_takes_labels_along(data):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"min_size": 8, "max_size": 9, "interpolation": "cubic"}, "known: bilinear, bicubic"), ({"min_size": 9, "max_size": 8}, "1 <= MIN <= MAX"), ({"min_size": 0, "max_size": 8}, "1 <= MIN")],
+    [
+        ({"min_size": 8, "max_size": 9, "interpolation": "cubic"}, "known: bilinear, bicubic"),
+        ({"min_size": 9, "max_size": 8}, "1 <= MIN <= MAX"),
+        ({"min_size": 0, "max_size": 8}, "1 <= MIN"),
+    ],
 )
 def test_transform_mistakes(settings, message):
     with pytest.raises(ValueError, match=message):
@@ -171,4 +181,9 @@ def test_scenes_are_a_data_set():
 
 def test_results_table():
     table = results_table({"x": {"mIoU_gt": 12.346, "pAcc": 50.0}, "y": {"pAcc": 1.0}})
-    assert table.splitlines() == ["| data set | mIoU_gt | pAcc |", "|---|---:|---:|", "| x | 12.35 | 50.00 |", "| y | - | 1.00 |"]
+    assert table.splitlines() == [
+        "| data set | mIoU_gt | pAcc |",
+        "|---|---:|---:|",
+        "| x | 12.35 | 50.00 |",
+        "| y | - | 1.00 |",
+    ]

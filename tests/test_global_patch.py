@@ -244,7 +244,6 @@ def test_one_column_for_each_point(demo, hub, photo, tmp_path):
     [
         ({"more": ["--points", "3,4 50,0"]}, "point 50,0 is outside {photo}, which is 50 x 30 pixels"),
         ({"config": "other.yaml"}, "the config builds a SimpleNamespace, but this picture is of CLIPtrase"),
-        ({"more": ["--opts", "MODEL.X"]}, "--opts takes pairs KEY VALUE, not 1 words: MODEL.X"),
     ],
 )
 def test_mistakes_end_in_one_line_and_leave_nothing(demo, hub, photo, tmp_path, capsys, changed, message):

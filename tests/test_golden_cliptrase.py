@@ -64,7 +64,8 @@ def close(found, expected, tolerance):
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("words", "prompts", "key"), [(VOC, "imagenet", "text/VOC20"), (BACKGROUND, "imagenet", "text/VOC21_bg5"), (VOC, "vild", "d2/text")]
+    ("words", "prompts", "key"),
+    [(VOC, "imagenet", "text/VOC20"), (BACKGROUND, "imagenet", "text/VOC21_bg5"), (VOC, "vild", "d2/text")],
 )
 def test_text(rule_clip, golden, words, prompts, key):
     found = embed_rows(rule_clip, [(word,) for word in words], prompt_set(prompts), average=True)
@@ -165,6 +166,7 @@ def test_full_detectron2_version(full, shared, rule_clip, picture, dataset):
     resized = torch.from_numpy(InputTransform(min_size=640, max_size=2560)(image).copy()).permute(2, 0, 1) / 255
     padded = fit(resized, model.size_divisibility, "pad", model.pixel_mean)[None]
     scores = model(padded, torch.from_numpy(full[f"d2/text/{dataset}"])[:, None], size=image.shape[:2])[0]
-    close(scores.flatten(1)[:, full[f"{key}/pix_idx"]].numpy(), full[f"{key}/pix_val"], 1e-4 * float(scores.abs().max()))
+    close(
+        scores.flatten(1)[:, full[f"{key}/pix_idx"]].numpy(), full[f"{key}/pix_val"], 1e-4 * float(scores.abs().max())
+    )
     assert (scores.argmax(0).numpy() == full[f"{key}/argmax"]).mean() >= 0.999
-

@@ -137,7 +137,10 @@ def test_offset_positions_sample_at_the_published_step():
         assert abs(resized[10, column] - expected) < 1e-4
 
 
-@pytest.mark.parametrize(("rows", "method", "message"), [(18, "bicubic", "1 \\+ n\\*n rows, this one has 18"), (17, "nearest", "unknown way")])
+@pytest.mark.parametrize(
+    ("rows", "method", "message"),
+    [(18, "bicubic", "1 \\+ n\\*n rows, this one has 18"), (17, "nearest", "unknown way")],
+)
 def test_positions_errors(rows, method, message):
     with pytest.raises(ValueError, match=message):
         resize_positions(torch.zeros(rows, 3), (2, 2), method)

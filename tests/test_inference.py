@@ -35,7 +35,9 @@ def test_pad_fills_right_and_bottom():
     assert torch.equal(fitted[:, :, 9:], fill.expand(3, 8, 3))
 
 
-@pytest.mark.parametrize(("size", "expected"), [((5, 9), (4, 8)), ((1, 1), (4, 4)), ((6, 6), (8, 8)), ((11, 100), (12, 100))])
+@pytest.mark.parametrize(
+    ("size", "expected"), [((5, 9), (4, 8)), ((1, 1), (4, 4)), ((6, 6), (8, 8)), ((11, 100), (12, 100))]
+)
 def test_resize_goes_to_the_nearest_multiple(size, expected):
     image = torch.full((3, *size), 0.7)
     fitted = fit(image, 4, "resize", torch.zeros(3, 1, 1))
@@ -50,5 +52,5 @@ def test_a_picture_that_fits_stays(how):
 
 
 def test_unknown_fit():
-    with pytest.raises(ValueError, match="unknown way .* 'crop'; known: pad, resize"):
+    with pytest.raises(ValueError, match=r"unknown way .* 'crop'; known: pad, resize"):
         fit(torch.zeros(3, 4, 4), 4, "crop", torch.zeros(3, 1, 1))

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MODULES = sorted(
-    path for folder in ("ovss", "cliptrase", "demo", "benchmarks") for path in (ROOT / folder).rglob("*.py")
-) + [ROOT / "train_net.py"]
+FOLDERS = ("ovss", "cliptrase", "demo", "benchmarks")
+MODULES = [*sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")), ROOT / "train_net.py"]
 SYSTEMS = {"cat_seg", "cliptrase"}
 
 
@@ -44,7 +43,9 @@ def test_arrows_point_down(path):
         assert not top(imported) & SYSTEMS, "the shared package knows no system"
     if name.startswith("ovss/d2/lite/"):
         assert not {i for i in imported if i.startswith("ovss.") and not i.startswith("ovss.d2.lite")}
-    math_room = name.startswith("ovss/clip/") or (name.startswith("cliptrase/") and name.split("/")[1] not in ("d2.py", "__init__.py"))
+    math_room = name.startswith("ovss/clip/") or (
+        name.startswith("cliptrase/") and name.split("/")[1] not in ("d2.py", "__init__.py")
+    )
     if math_room or name in ("ovss/inference.py", "ovss/metrics.py"):
         assert not {i for i in imported if i.startswith(("ovss.d2", "fvcore", "yacs"))}, "math is plain torch"
 
@@ -55,7 +56,9 @@ def test_hub_names_systems_only_inside_functions():
     assert not any(SYSTEMS & top({getattr(node, "module", None) or node.names[0].name}) for node in outside)
 
 
-@pytest.mark.parametrize("statement", ["import ovss", "from ovss.cli import build_parser; build_parser().format_help()"])
+@pytest.mark.parametrize(
+    "statement", ["import ovss", "from ovss.cli import build_parser; build_parser().format_help()"]
+)
 def test_import_and_help_load_nothing_heavy(statement):
     heavy = "{'torch', 'open_clip', 'cv2', 'numpy', 'PIL'}"
     code = f"import sys; {statement}; print(sorted({heavy} & set(sys.modules)))"

@@ -1,4 +1,4 @@
-"""The main job as users run it: real processes, the table they print, the files they leave, the exit codes of mistakes."""
+"""The main job as users run it: real processes, the table, the files they leave, the exit codes of mistakes."""
 
 import json
 import os
@@ -55,7 +55,10 @@ def test_two_processes_give_the_same_table(single, tmp_path):
 MISTAKES = {
     "no config": (["--eval-only"], "no --config-file: take one of configs/"),
     "training": (QUICKSTART, "CLIPtrase is training-free: add --eval-only"),
-    "unknown key": (["--eval-only", *QUICKSTART, "MODEL.CLIP.NAM", "x"], "unknown key MODEL.CLIP.NAM; did you mean MODEL.CLIP.NAME"),
+    "unknown key": (
+        ["--eval-only", *QUICKSTART, "MODEL.CLIP.NAM", "x"],
+        "unknown key MODEL.CLIP.NAM; did you mean MODEL.CLIP.NAME",
+    ),
     "too many GPUs": (["--eval-only", *QUICKSTART, "--num-gpus", "9"], "--num-gpus 9, but this machine has 0"),
     "no data": (["--eval-only", "--config-file", "configs/cliptrase/vitb16_224.yaml"], "DATASETS.TEST is empty"),
     "folder": (["--eval-only", *QUICKSTART, "DATASETS.TEST", "('folder',)"], "DATASETS.FOLDER.IMAGES is empty"),

@@ -113,7 +113,10 @@ def test_prompt_sets():
     assert prompt_set(["the {}!"]) == ("the {}!",)
 
 
-@pytest.mark.parametrize(("name", "message"), [("vlid", "unknown prompt set 'vlid'"), ([], "empty list"), (["a photo"], "0 places"), (["{} {}"], "2 places")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("vlid", "unknown prompt set 'vlid'"), ([], "empty list"), (["a photo"], "0 places"), (["{} {}"], "2 places")],
+)
 def test_prompt_mistakes(name, message):
     with pytest.raises(ValueError, match=message):
         prompt_set(name)

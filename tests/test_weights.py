@@ -77,7 +77,9 @@ def test_cliptrase_published_key_list(shared):
     translated = weights.from_openai_keys({key: torch.empty(shape, device="meta") for key, shape in published})
     with torch.device("meta"):
         expected = CLIP(architecture_config("ViT-B/16")).state_dict()
-    assert {key: value.shape for key, value in translated.items()} == {key: value.shape for key, value in expected.items()}
+    assert {key: value.shape for key, value in translated.items()} == {
+        key: value.shape for key, value in expected.items()
+    }
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -132,7 +134,10 @@ BAD = {
     "empty folder": (lambda folder: folder, "expected one file of weights .* found none"),
     "empty file": (lambda folder: written(folder, "empty.pt", b""), "damaged, or not a file of weights"),
     "text": (lambda folder: written(folder, "text.pt", b"<html>404</html>"), "damaged, or not a file of weights"),
-    "bad safetensors": (lambda folder: written(folder, "x.safetensors", b"\xff" * 64), "damaged, or not a file of weights"),
+    "bad safetensors": (
+        lambda folder: written(folder, "x.safetensors", b"\xff" * 64),
+        "damaged, or not a file of weights",
+    ),
     "hostile pickle": (hostile_pickle, "damaged, or not a file of weights"),
     "hostile torchscript": (hostile_torchscript, "which no file of weights needs"),
 }
@@ -175,7 +180,10 @@ def test_strict(small, tmp_path):
     changed["visual.extra"] = torch.zeros(1)
     changed["text_projection"] = torch.zeros(32, 5)
     torch.save(changed, tmp_path / "x.pt")
-    with pytest.raises(ValueError, match=r"1 missing \(such as text.ln_final.bias\); 1 unknown \(such as visual.extra\); 1 of another shape"):
+    with pytest.raises(
+        ValueError,
+        match=r"1 missing \(such as text.ln_final.bias\); 1 unknown \(such as visual.extra\); 1 of another shape",
+    ):
         load_clip("small", tmp_path / "x.pt")
 
 
@@ -189,5 +197,8 @@ def test_without_network(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(weights, "download_pretrained", fail)
-    with pytest.raises(ConnectionError, match=r"timm/vit_base_patch16_clip_224.openai/ \(no route to host\) and https.*MODEL.CLIP.WEIGHTS /path"):
+    with pytest.raises(
+        ConnectionError,
+        match=r"timm/vit_base_patch16_clip_224.openai/ \(no route to host\) and https.*MODEL.CLIP.WEIGHTS /path",
+    ):
         load_clip("ViT-B/16")

@@ -12,6 +12,7 @@ from ovss.assets.reading import stack_images
 from ovss.clip.image import BlockRule, value_only
 from ovss.clip.model import CLIP
 from ovss.clip.transformer import ResidualBlock
+from ovss.metrics import ConfusionMatrix, scores
 from ovss.scenes import ALL, CLASSES, HELD_OUT_STREAM, Scene, draw_scene, split_scene
 from ovss.templates import prompt_set
 
@@ -77,7 +78,7 @@ def dense_accuracy(clip: CLIP, count: int = 200) -> dict[str, dict[str, float]]:
     labels = torch.stack([torch.from_numpy(scene.labels).long() for scene in scenes])
     device = clip.logit_scale.device
     text = encode_names(clip, CLASSES)
-    scores = {"majority": _scores(labels, labels.flatten().mode().values.expand_as(labels))}
+    table = {"majority": _scores(labels, labels.flatten().mode().values.expand_as(labels))}
     for name, rules in RULES.items():
         found = []
         for start in range(0, count, _BATCH):
@@ -86,17 +87,13 @@ def dense_accuracy(clip: CLIP, count: int = 200) -> dict[str, dict[str, float]]:
             logits = F.normalize(features.patches, dim=-1) @ text.T
             logits = logits.transpose(1, 2).unflatten(-1, features.grid)
             found.append(F.interpolate(logits, labels.shape[-2:], mode="bilinear").argmax(1).cpu())
-        scores[name] = _scores(labels, torch.cat(found))
-    return scores
+        table[name] = _scores(labels, torch.cat(found))
+    return table
 
 
 def _scores(labels: Tensor, found: Tensor) -> dict[str, float]:
-    """Pixel accuracy, and the mean over classes in sight of intersection over union, both in percent."""
-    pairs = (labels * len(CLASSES) + found).flatten()
-    confusion = torch.bincount(pairs, minlength=len(CLASSES) ** 2).view(len(CLASSES), -1).double()
-    right, seen = confusion.diag(), confusion.sum(1) > 0
-    union = confusion.sum(0) + confusion.sum(1) - right
-    return {
-        "pixel_accuracy": round(100 * (right.sum() / confusion.sum()).item(), 2),
-        "mIoU": round(100 * (right / union)[seen].mean().item(), 2),
-    }
+    """Pixel accuracy and mean IoU of the classes in the ground truth, in percent."""
+    matrix = ConfusionMatrix(len(CLASSES))
+    matrix.update(found, labels, ignore_label=255)
+    result = scores(matrix.counts)
+    return {"pixel_accuracy": round(result.pAcc, 2), "mIoU": round(result.mIoU_gt, 2)}

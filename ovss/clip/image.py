@@ -1,4 +1,4 @@
-"""CLIP's image tower, dense: patch features, chosen layers, and blocks whose attention a method may replace. Plain torch.
+"""CLIP's image tower, dense: patch features, chosen layers, blocks that a method may replace. Plain torch.
 
 Shapes: B batch, W width, D embedding width, h w patch grid, N = h*w patches, L = 1 + N tokens (class token first).
 Layers are returned, never hooked; blocks are counted from the end (-1 is the last), so that no method names a depth.
@@ -50,7 +50,9 @@ class ImageTower(nn.Module):
         self.class_embedding = nn.Parameter(torch.randn(width) * width**-0.5)
         self.positional_embedding = nn.Parameter(torch.randn((image_size // patch_size) ** 2 + 1, width) * width**-0.5)
         self.ln_pre = LayerNorm(width)
-        self.resblocks = build_blocks(layers=layers, width=width, heads=heads, mlp_ratio=mlp_ratio, quick_gelu=quick_gelu)
+        self.resblocks: nn.ModuleList = build_blocks(
+            layers=layers, width=width, heads=heads, mlp_ratio=mlp_ratio, quick_gelu=quick_gelu
+        )
         self.ln_post = LayerNorm(width)
         self.proj = nn.Parameter(torch.randn(width, embed_dim) * width**-0.5)
 
@@ -58,7 +60,9 @@ class ImageTower(nn.Module):
         """Patch embedding, class token and positions: (B,3,H,W) -> (B,L,W) and the grid."""
         height, width = images.shape[-2:]
         if height % self.patch_size or width % self.patch_size or not height or not width:
-            raise ValueError(f"image of {height} x {width} px: both sides must be multiples of the patch, {self.patch_size} px")
+            raise ValueError(
+                f"image of {height} x {width} px: both sides must be multiples of the patch, {self.patch_size} px"
+            )
         patches = self.conv1(images)
         grid = (patches.shape[-2], patches.shape[-1])
         tokens = patches.flatten(2).transpose(1, 2)
@@ -95,6 +99,7 @@ class ImageTower(nn.Module):
         for depth, block in enumerate(self.resblocks):
             if depth in by_depth:
                 index, rule = by_depth[depth]
+                assert isinstance(block, ResidualBlock)
                 x, kept[index] = rule(block, x)
             else:
                 x = block(x)
@@ -104,5 +109,5 @@ class ImageTower(nn.Module):
 
 
 def value_only(block: ResidualBlock, x: Tensor) -> tuple[Tensor, None]:
-    """MaskCLIP (Zhou et al., ECCV 2022, section 3.2): every token attends to itself alone, so the value goes straight on."""
+    """MaskCLIP (Zhou et al., ECCV 2022, section 3.2): every token attends to itself, so values go straight on."""
     return block.output(x, block.value(x)), None

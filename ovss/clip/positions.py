@@ -26,7 +26,9 @@ def resize_positions(table: Tensor, grid: tuple[int, int], method: str = "bicubi
         factors = tuple((length + 0.1) / side for length in grid)
         resized = F.interpolate(patches, scale_factor=factors, mode="bicubic", align_corners=False)
     elif method in ("bicubic", "antialias"):
-        resized = F.interpolate(patches, size=grid, mode="bicubic", align_corners=False, antialias=method == "antialias")
+        resized = F.interpolate(
+            patches, size=grid, mode="bicubic", align_corners=False, antialias=method == "antialias"
+        )
     else:
         raise ValueError(f"unknown way to resize position embeddings {method!r}; known: bicubic, antialias, offset")
     assert resized.shape[-2:] == grid

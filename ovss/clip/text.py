@@ -33,7 +33,7 @@ class TextTower(nn.Module):
         nn.init.normal_(self.token_embedding.weight, std=0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Encode token ids (M,L), L up to the context length, end-of-text being the largest id: (M,D), not normalised."""
+        """Encode token ids (M,L), L up to the context length, end-of-text the largest id: (M,D), not normalised."""
         end = tokens.argmax(dim=-1)
         tokens = tokens[:, : int(end.max()) + 1]
         x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]

@@ -31,7 +31,9 @@ class Tokenizer:
         for row, sentence in enumerate(sentences):
             tokens = [self._bpe.sot_token_id, *self._bpe.encode(sentence), self._bpe.eot_token_id]
             if len(tokens) > self.context_length:
-                raise ValueError(f"{sentence!r} has {len(tokens)} tokens, CLIP reads {self.context_length}: use a shorter word or prompt")
+                raise ValueError(
+                    f"{sentence!r} has {len(tokens)} tokens, CLIP reads {self.context_length}: use a shorter word"
+                )
             ids[row, : len(tokens)] = torch.tensor(self._look_up(tokens, sentence))
         return ids
 

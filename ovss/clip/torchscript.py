@@ -13,7 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_DTYPES = {"HalfStorage": torch.float16, "FloatStorage": torch.float32, "LongStorage": torch.int64, "BFloat16Storage": torch.bfloat16}
+_DTYPES = {
+    "HalfStorage": torch.float16,
+    "FloatStorage": torch.float32,
+    "LongStorage": torch.int64,
+    "BFloat16Storage": torch.bfloat16,
+}
 
 
 class _Module:

@@ -1,13 +1,15 @@
-"""Weights for a CLIP: from a file or folder, from open_clip's downloads, or embedded. Every tensor is used exactly once.
+"""Weights for a CLIP: a file or folder, open_clip's downloads, or embedded. Every tensor is used exactly once.
 
-Forms read: OpenAI's `.pt` (TorchScript, or a plain state dict), open_clip's `.bin`, `.pt` and `.safetensors`, a folder that
-holds one of them, and CLIPtrase's re-keyed checkpoint (`clip_visual_extractor.*`, `ov_classifier.*`). No file's code is run.
+Forms read: OpenAI's `.pt` (TorchScript, or a plain state dict), open_clip's `.bin`, `.pt` and `.safetensors`, a folder
+that holds one of them, and CLIPtrase's re-keyed checkpoint (`clip_visual_extractor.*`, `ov_classifier.*`). No file's
+code is run.
 """
 
 import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
@@ -56,12 +58,16 @@ def find_weights(path: str | Path) -> Path:
     safe = [file for file in files if file.suffix == ".safetensors"]
     if len(safe or files) != 1:
         found = ", ".join(file.name for file in files) or "none"
-        raise ValueError(f"weights {path}: expected one file of weights ({', '.join(_SUFFIXES)}) in this folder, found {found}: name the file")
+        raise ValueError(
+            f"weights {path}: expected one file of weights ({', '.join(_SUFFIXES)}) in this folder, "
+            f"found {found}: name the file"
+        )
     return (safe or files)[0]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a file of any supported form into this project's keys. Raises ValueError, naming the file."""
+    state: Any
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
@@ -69,7 +75,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             state = read_torchscript(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError, EOFError, StopIteration, SafetensorError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        EOFError,
+        StopIteration,
+        SafetensorError,
+        pickle.UnpicklingError,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"weights {path}: damaged, or not a file of weights ({reason[:200]})") from error
     for key in ("state_dict", "model"):
@@ -81,7 +98,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def from_openai_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Translate OpenAI's names (also open_clip's; CLIPtrase's re-keyed ones) to those of `CLIP`, splitting fused q, k, v."""
+    """Translate OpenAI's names (also open_clip's; CLIPtrase's) to those of `CLIP`, splitting fused q, k, v."""
     ours: dict[str, Tensor] = {}
     for key, value in state.items():
         key = key.removeprefix("module.")
@@ -108,8 +125,12 @@ def to_openai_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if match is None:
             fused[key] = value
         elif match[2] == "q":
-            fused[f"{match[1]}.in_proj_{match[3]}"] = torch.cat([state[f"{match[1]}.{letter}_proj.{match[3]}"] for letter in "qkv"])
-    return {key.removeprefix("text.").replace("resblocks.", "transformer.resblocks."): value for key, value in fused.items()}
+            fused[f"{match[1]}.in_proj_{match[3]}"] = torch.cat(
+                [state[f"{match[1]}.{letter}_proj.{match[3]}"] for letter in "qkv"]
+            )
+    return {
+        key.removeprefix("text.").replace("resblocks.", "transformer.resblocks."): value for key, value in fused.items()
+    }
 
 
 def _check(clip: CLIP, state: Mapping[str, Tensor], name: str, path: Path) -> None:
@@ -123,7 +144,11 @@ def _check(clip: CLIP, state: Mapping[str, Tensor], name: str, path: Path) -> No
     ]
     if not (missing or unknown or shapes):
         return
-    parts = [f"{len(rows)} {what} (such as {rows[0]})" for what, rows in (("missing", missing), ("unknown", unknown), ("of another shape", sorted(shapes))) if rows]
+    parts = [
+        f"{len(rows)} {what} (such as {rows[0]})"
+        for what, rows in (("missing", missing), ("unknown", unknown), ("of another shape", sorted(shapes)))
+        if rows
+    ]
     fitting = [other for other in (*ARCHITECTURES, TINY) if other != name and _fits(other, state)]
     advice = f"; it fits MODEL.CLIP.NAME {' or '.join(fitting)}" if fitting else ""
     raise ValueError(f"weights {path} are not those of a {name}: {'; '.join(parts)}{advice}")
@@ -150,6 +175,6 @@ def _published(name: str) -> Path:
         except Exception as error:  # the hub's client and urllib raise many kinds
             tried.append(f"{place} ({str(error).splitlines()[0][:160] if str(error) else type(error).__name__})")
     raise ConnectionError(
-        f"no weights for {name}: none given, and downloading open_clip's {architecture.config} {architecture.pretrained!r} failed; "
-        f"tried {' and '.join(tried)}. Give a local file or folder: {OPTION}"
+        f"no weights for {name}: none given, and downloading open_clip's {architecture.config} "
+        f"{architecture.pretrained!r} failed; tried {' and '.join(tried)}. Give a local file or folder: {OPTION}"
     )

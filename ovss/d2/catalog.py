@@ -1,5 +1,6 @@
-"""Data sets in the catalog: the embedded scenes, and one's own folder. Records name files; nothing is read before it is asked for."""
+"""Data sets in the catalog: the embedded scenes, and one's own folder. Records name files; images are read later."""
 
+import inspect
 from pathlib import Path
 
 from ovss import drawing, scenes
@@ -38,8 +39,13 @@ def pair_by_stem(images: Path, labels: Path) -> list[dict[str, str]]:
     for (here, mine), (there, theirs) in (found, found[::-1]):
         lonely = sorted(set(mine) - set(theirs))
         if lonely:
-            raise ValueError(f"{len(lonely)} of {len(mine)} files in {here} have no partner in {there}, the first is {mine[lonely[0]].name}")
-    return [{"file_name": str(pictures[stem]), "sem_seg_file_name": str(label_files[stem])} for stem in sorted(pictures)]
+            raise ValueError(
+                f"{len(lonely)} of {len(mine)} files in {here} have no partner in {there}, "
+                f"the first is {mine[lonely[0]].name}"
+            )
+    return [
+        {"file_name": str(pictures[stem]), "sem_seg_file_name": str(label_files[stem])} for stem in sorted(pictures)
+    ]
 
 
 def _by_stem(folder: Path, suffixes: tuple[str, ...] | None) -> dict[str, Path]:
@@ -56,7 +62,7 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...] | None) -> dict[str, Path]:
 
 def _scene_records(split: str) -> list[dict[str, str]]:
     """Records of a split of the scenes, drawn at the first use into a folder that depends on the drawing code."""
-    code = key_of(*(Path(module.__file__).read_text(encoding="utf-8") for module in (drawing, scenes)))
+    code = key_of(*(inspect.getsource(module) for module in (drawing, scenes)))
     folder = scenes.write_split(cache_folder() / "scenes" / code[:12], split)
     return pair_by_stem(folder / "images", folder / "labels")
 

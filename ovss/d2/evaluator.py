@@ -1,9 +1,10 @@
-"""Evaluation on the seam: the confusion matrix over all processes, every score by its name, files written whole or not at all."""
+"""Evaluation on the seam: one confusion matrix over all processes, scores by name, files whole or not at all."""
 
 import json
 import logging
 import math
 from collections.abc import Sequence
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class SemSegEvaluator(DatasetEvaluator):
     """Scores `{"sem_seg": (K,H,W)}` answers against label images, in any number of processes.
 
     Args:
-        dataset_name: its metadata gives the classes, the ignore label and, optionally, `class_groups` {name: class names}.
+        dataset_name: its metadata gives the classes, the ignore label, perhaps `class_groups` {name: class names}.
         output_dir: where `<dataset_name>.json` and `.md` go; empty: nowhere.
         void_as_background: pixels without a label count as the last class, "background".
         epsilon: see `ovss.metrics.scores`.
@@ -104,8 +105,8 @@ class SemSegEvaluator(DatasetEvaluator):
             "confusion": counts.tolist(),
         }
         for suffix, text in ((".json", json.dumps(content)), (".md", table)):
-            path = folder / f"{self.dataset_name}{suffix}"
-            write_atomic(path, lambda file, text=text: file.write((text + "\n").encode()))
+            data = f"{text}\n".encode()
+            write_atomic(folder / f"{self.dataset_name}{suffix}", methodcaller("write", data))
 
 
 def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, dict[str, float]]:

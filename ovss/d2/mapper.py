@@ -1,4 +1,4 @@
-"""Test-time resize and the mapper from a record of the catalog to a batched input. Detectron2 by its seam, Pillow, torchvision."""
+"""Test-time resize, and the mapper from a record to a batched input. Detectron2 by its seam, Pillow, torchvision."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -64,7 +64,9 @@ class InputTransform:
         """The label image (H,W) int64 on the same pixels as the picture."""
         if not self.center_crop:
             raise ValueError("labels stay at their own resolution where the picture is not cropped")
-        return np.asarray(self._square(Image.fromarray(labels.astype(np.int32)), Image.Resampling.NEAREST)).astype(np.int64)
+        return np.asarray(self._square(Image.fromarray(labels.astype(np.int32)), Image.Resampling.NEAREST)).astype(
+            np.int64
+        )
 
     def _square(self, image: Image.Image, interpolation: Image.Resampling) -> Image.Image:
         """torchvision's Resize and CenterCrop: long side rounded down, the crop in the middle."""
@@ -73,7 +75,7 @@ class InputTransform:
 
 
 class InputMapper:
-    """Record -> batched input: the transformed picture, its own size, the data set's words, and its labels or their file.
+    """Record -> batched input: the resized picture, its own size, the data set's words, its labels or their file.
 
     With a centre crop `height` and `width` are those of the crop and `sem_seg` holds the cropped labels; otherwise the
     answer is wanted at the picture's own size and the evaluator reads `sem_seg_file_name`.

@@ -1,6 +1,6 @@
-"""The Detectron2 face of every model: batched inputs in, `sem_seg` out. Words come with the pictures, never from a data set's name.
+"""The Detectron2 face of every model: batched inputs in, `sem_seg` out. Words come with the pictures.
 
-Imports the seam's names from `ovss.d2.api` only; a system's `d2.py` subclasses `Segmentor` and builds the parts from cfg.
+A system's `d2.py` subclasses `Segmentor` and builds its parts from cfg; this module reads none, and no data set's name.
 """
 
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ovss.clip.embeddings import TextEmbedder
 from ovss.clip.model import CLIP
-from ovss.inference import fit
+from ovss.inference import DenseModel, fit
 from ovss.vocabulary import Vocabulary
 
 VOCABULARIES_KEPT = 8
@@ -22,7 +22,7 @@ class Segmentor(nn.Module):
     """Runs a model of the contract (docs/architecture.md) on pictures of any size, for the words that each brings.
 
     Args:
-        model: called as `model(images, text, classes, size)`; has `size_divisibility`, `pixel_mean`.
+        model: scores pictures against text embeddings.
         clip: encodes the words.
         prompts: sentences with one `{}`.
         average_prompts: give the model one mean embedding per word instead of one per prompt.
@@ -34,7 +34,7 @@ class Segmentor(nn.Module):
     def __init__(
         self,
         *,
-        model: nn.Module,
+        model: DenseModel,
         clip: CLIP,
         prompts: Sequence[str],
         average_prompts: bool,
@@ -55,6 +55,7 @@ class Segmentor(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the model is and pictures are moved to."""
         return self.model.pixel_mean.device
 
     def train(self, mode: bool = True) -> "Segmentor":
@@ -80,14 +81,16 @@ class Segmentor(nn.Module):
     def words_of(self, batched_input: dict[str, Any]) -> Vocabulary:
         vocabulary = batched_input.get("vocabulary", self.vocabulary)
         if vocabulary is None:
-            raise ValueError("no words to look for: give each input a 'vocabulary', or set MODEL.VOCABULARY 'cat, wall'")
+            raise ValueError(
+                "no words to look for: give each input a 'vocabulary', or set MODEL.VOCABULARY 'cat, wall'"
+            )
         return vocabulary
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
         """Segment a list of Detectron2 inputs; those of one shape and one vocabulary run as one batch.
 
-        Returns: one `{"sem_seg": (K, height, width)}` each, in the same order; no result depends on the rest of the list.
+        Returns: one `{"sem_seg": (K, height, width)}` each, in order; no result depends on the rest of the list.
         """
         if self.training:
             raise RuntimeError(f"{type(self).__name__} is training-free: there is nothing to train; use --eval-only")
