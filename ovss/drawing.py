@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-# Outlines on a circle of radius 1000, first corner up; one outline inside another is a hole.
+# Outlines in a circle of radius about 1000; one outline inside another is a hole.
 _UNIT = 1000
 _TURN = 360
 
@@ -19,10 +19,14 @@ def _ray(degrees: float, radius: float) -> tuple[int, int]:
 
 
 def _regular(corners: int, radius: int = _UNIT, inner: int | None = None) -> np.ndarray:
-    """Return the corners (C,2) of a regular polygon, or of a star where `inner` is the radius of its notches."""
+    """Return the corners (C,2) of a regular polygon, one corner up; of a star, if `inner` is the radius of its notches."""
     radii = (radius,) if inner is None else (radius, inner)
     steps = corners * len(radii)
     return np.array([_ray(i * _TURN / steps, radii[i % len(radii)]) for i in range(steps)], np.int64)
+
+
+def _box(half: int) -> np.ndarray:
+    return np.array([(-half, -half), (half, -half), (half, half), (-half, half)], np.int64)
 
 
 def _plus(arm: int) -> np.ndarray:
@@ -34,7 +38,7 @@ def _plus(arm: int) -> np.ndarray:
 
 _OUTLINES = {
     "circle": (_regular(48),),
-    "square": (_regular(4, radius=1150),),
+    "square": (_box(800),),
     "triangle": (_regular(3, radius=1250),),
     "star": (_regular(5, radius=1250, inner=500),),
     "cross": (_plus(arm=330),),

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from ovss.clip.image import ImageTower, value_only
+from ovss.clip.keys import from_openai_keys, to_openai_keys
 from ovss.clip.model import CLIP
 from ovss.clip.positions import resize_positions
-from ovss.clip.weights import from_openai_keys, to_openai_keys
 
 
 def open_clip_twin(config):

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,8 +43,6 @@ def test_every_sentence_of_the_training_can_be_read(clip):
 
 
 def test_sentences_name_only_what_is_in_sight():
-    import numpy as np
-
     rng = np.random.default_rng(0)
     for seed in range(60):
         scene = draw_scene((5, seed))

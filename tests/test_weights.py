@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import save_file
 
 from ovss.clip import weights
+from ovss.clip.keys import from_openai_keys, to_openai_keys
 from ovss.clip.model import ARCHITECTURES, CLIP, architecture_config
 from ovss.clip.torchscript import read_torchscript
-from ovss.clip.weights import find_weights, load_clip, read_weights, to_openai_keys
+from ovss.clip.weights import find_weights, load_clip, read_weights
 
 ROOT = Path(__file__).parent.parent
 
@@ -74,7 +75,7 @@ def test_cliptrase_rekeyed_checkpoint(small, small_clip, tmp_path):
 def test_cliptrase_published_key_list(shared):
     """The key list of the authors' file, translated, is exactly that of a ViT-B/16."""
     published = json.loads((shared / "golden/cliptrase_d2_keys.json").read_text())
-    translated = weights.from_openai_keys({key: torch.empty(shape, device="meta") for key, shape in published})
+    translated = from_openai_keys({key: torch.empty(shape, device="meta") for key, shape in published})
     with torch.device("meta"):
         expected = CLIP(architecture_config("ViT-B/16")).state_dict()
     assert {key: value.shape for key, value in translated.items()} == {
@@ -90,7 +91,7 @@ def test_architectures_have_open_clips_parameters(name):
     with torch.device("meta"):
         theirs = open_clip.CLIP(**config).state_dict()
         ours = CLIP(architecture_config(name)).state_dict()
-    translated = weights.from_openai_keys(theirs)
+    translated = from_openai_keys(theirs)
     assert {key: value.shape for key, value in translated.items()} == {key: value.shape for key, value in ours.items()}
     assert open_clip.get_pretrained_cfg(architecture.config, architecture.pretrained)
 

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader
 
 from ovss.assets.measure_tiny import dense_accuracy, normalise, pair_accuracy, retrieval_accuracy
 from ovss.assets.reading import STAGES, Reading, known_token_ids
+from ovss.clip.keys import to_openai_keys
 from ovss.clip.model import CLIP
-from ovss.clip.weights import to_openai_keys
 from ovss.scenes import SIDE
 
 LEARNING_RATE = 1e-3

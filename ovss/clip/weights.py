@@ -5,9 +5,10 @@ that holds one of them, and CLIPtrase's re-keyed checkpoint (`clip_visual_extrac
 code is run.
 """
 
+import logging
 import pickle
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ovss.clip.keys import from_openai_keys
 from ovss.clip.model import ARCHITECTURES, ASSETS, CLIP, TINY, architecture_config
 from ovss.clip.torchscript import is_torchscript, read_torchscript
 
+logger = logging.getLogger(__name__)
 OPTION = "MODEL.CLIP.WEIGHTS /path/to/file"
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
-# Not weights: sizes and the causal mask, which some files carry along.
-_IGNORED = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
 
 
 def load_clip(name: str, weights: str | Path = "") -> CLIP:
@@ -97,42 +98,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return from_openai_keys(state)
 
 
-def from_openai_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Translate OpenAI's names (also open_clip's; CLIPtrase's) to those of `CLIP`, splitting fused q, k, v."""
-    ours: dict[str, Tensor] = {}
-    for key, value in state.items():
-        key = key.removeprefix("module.")
-        if key in _IGNORED:
-            continue
-        key = re.sub(r"^clip_visual_extractor\.", "visual.", key).removeprefix("ov_classifier.")
-        if not key.startswith("visual.") and key != "logit_scale":
-            key = f"text.{key}"
-        key = key.replace(".transformer.resblocks.", ".resblocks.")
-        if ".attn.in_proj_" in key:
-            stem, kind = key.split(".in_proj_")
-            for letter, part in zip("qkv", value.chunk(3), strict=True):
-                ours[f"{stem}.{letter}_proj.{kind}"] = part.clone()
-        else:
-            ours[key] = value
-    return ours
-
-
-def to_openai_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `from_openai_keys`: OpenAI's and open_clip's names, with q, k, v fused."""
-    fused: dict[str, Tensor] = {}
-    for key, value in state.items():
-        match = re.fullmatch(r"(.+\.attn)\.([qkv])_proj\.(weight|bias)", key)
-        if match is None:
-            fused[key] = value
-        elif match[2] == "q":
-            fused[f"{match[1]}.in_proj_{match[3]}"] = torch.cat(
-                [state[f"{match[1]}.{letter}_proj.{match[3]}"] for letter in "qkv"]
-            )
-    return {
-        key.removeprefix("text.").replace("resblocks.", "transformer.resblocks."): value for key, value in fused.items()
-    }
-
-
 def _check(clip: CLIP, state: Mapping[str, Tensor], name: str, path: Path) -> None:
     """Every tensor of the file used exactly once, every parameter given, all shapes equal; else say what differs."""
     expected = clip.state_dict()
@@ -160,6 +125,18 @@ def _fits(name: str, state: Mapping[str, Tensor]) -> bool:
     return {key: value.shape for key, value in expected.items()} == {key: value.shape for key, value in state.items()}
 
 
+@contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Without a network the hub's client warns at each of its retries; the one error at the end says it all."""
+    client = logging.getLogger("huggingface_hub")
+    level = client.level
+    client.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        client.setLevel(level)
+
+
 def _published(name: str) -> Path:
     """The published weights, downloaded by open_clip (its cache and progress bar), or those embedded in the package."""
     if name == TINY:
@@ -170,8 +147,10 @@ def _published(name: str) -> Path:
     for prefer_hub, place in ((True, source.get("hf_hub")), (False, source.get("url"))):
         if not place:
             continue
+        logger.info("weights for %s: looking in open_clip's cache, else downloading %s", name, place)
         try:
-            return Path(download_pretrained(source, prefer_hf_hub=prefer_hub))
+            with _quiet_hub():
+                return Path(download_pretrained(source, prefer_hf_hub=prefer_hub))
         except Exception as error:  # the hub's client and urllib raise many kinds
             tried.append(f"{place} ({str(error).splitlines()[0][:160] if str(error) else type(error).__name__})")
     raise ConnectionError(

@@ -1,0 +1,46 @@
+"""Names of CLIP's tensors: OpenAI's (open_clip's, CLIPtrase's re-keyed ones) and this project's. Plain torch."""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+# Not weights: sizes and the causal mask, which some files carry along.
+_IGNORED = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
+
+
+def from_openai_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Translate OpenAI's names (also open_clip's; CLIPtrase's) to those of `CLIP`, splitting fused q, k, v."""
+    ours: dict[str, Tensor] = {}
+    for key, value in state.items():
+        key = key.removeprefix("module.")
+        if key in _IGNORED:
+            continue
+        key = re.sub(r"^clip_visual_extractor\.", "visual.", key).removeprefix("ov_classifier.")
+        if not key.startswith("visual.") and key != "logit_scale":
+            key = f"text.{key}"
+        key = key.replace(".transformer.resblocks.", ".resblocks.")
+        if ".attn.in_proj_" in key:
+            stem, kind = key.split(".in_proj_")
+            for letter, part in zip("qkv", value.chunk(3), strict=True):
+                ours[f"{stem}.{letter}_proj.{kind}"] = part.clone()
+        else:
+            ours[key] = value
+    return ours
+
+
+def to_openai_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `from_openai_keys`: OpenAI's and open_clip's names, with q, k, v fused."""
+    fused: dict[str, Tensor] = {}
+    for key, value in state.items():
+        match = re.fullmatch(r"(.+\.attn)\.([qkv])_proj\.(weight|bias)", key)
+        if match is None:
+            fused[key] = value
+        elif match[2] == "q":
+            fused[f"{match[1]}.in_proj_{match[3]}"] = torch.cat(
+                [state[f"{match[1]}.{letter}_proj.{match[3]}"] for letter in "qkv"]
+            )
+    return {
+        key.removeprefix("text.").replace("resblocks.", "transformer.resblocks."): value for key, value in fused.items()
+    }
