@@ -9,6 +9,8 @@ OUT ?= output
 
 demo: $(READY)          ## segment drawn scenes and score them, offline
 	$(RUN) demo/quickstart.py --output $(OUT)/quickstart
+	$(RUN) demo/global_patch.py --config-file configs/quickstart/cliptrase.yaml --device cpu \
+	    --input $(OUT)/quickstart/pictures/scene_001.png --output $(OUT)/quickstart/pictures
 
 test: $(READY) check tests  ## lint, types and all tests
 
@@ -18,7 +20,8 @@ check: $(READY)
 	$(RUN) -m mypy
 
 tests: $(READY)
-	$(RUN) -m pytest $(PYTEST_ARGS)
+	$(RUN) -m pytest --cov=cliptrase --cov=ovss.clip --cov=ovss.inference --cov=ovss.metrics --cov-report= \
+	    --cov-fail-under=95 $(PYTEST_ARGS)
 
 bench: $(READY)         ## speed against plain CLIP encoding
 	$(RUN) benchmarks/cliptrase.py

@@ -9,14 +9,13 @@ global-patch picture. One of the evaluations by hand:
 """
 
 import argparse
-import os
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from ovss.d2.api import DatasetCatalog, MetadataCatalog, build_model, default_setup
+from ovss.d2.api import DatasetCatalog, MetadataCatalog, build_model
 from ovss.d2.evaluator import evaluate, results_table
 from ovss.d2.mapper import InputTransform, read_labels
 from ovss.hub import load
@@ -36,9 +35,9 @@ def main() -> None:
     output = parser.parse_args().output
     results, predictors = {}, {}
     for method, title in METHODS.items():
+        print(f"{title} on the drawn scenes ...", flush=True)
         opts = ["OUTPUT_DIR", str(output / method), "MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", "0"]
         cfg = load(str(ROOT / f"configs/quickstart/{method}.yaml"), opts)
-        default_setup(cfg, argparse.Namespace(config_file="", eval_only=True, opts=opts))
         model = build_model(cfg).eval()
         results[title] = evaluate(cfg, model)[DATASET]
         predictors[method] = Predictor(
@@ -46,7 +45,7 @@ def main() -> None:
         )
     sheet = draw_pictures(predictors, output / "pictures")
     print(
-        f"\n{results_table(results)}\n\nscores and logs: {output}/<method>/inference\n"
+        f"\n{results_table(results, 'method')}\n\nscores: {output}/<method>/inference\n"
         f"pictures: {output / 'pictures'}, first of all {sheet}"
     )
 
@@ -62,7 +61,9 @@ def draw_pictures(predictors: dict[str, Predictor], folder: Path) -> Path:
         image = read_image(records[index]["file_name"])
         truth = read_labels(records[index]["sem_seg_file_name"])
         found = {method: predictor(image) for method, predictor in predictors.items()}
-        found["cliptrase"].save(folder, f"scene_{index:03d}", image, file=os.path.basename(records[index]["file_name"]))
+        stem = f"scene_{index:03d}"
+        write_atomic(folder / f"{stem}.png", partial(Image.fromarray(image).save, format="PNG"))
+        found["cliptrase"].save(folder, stem, image, file=f"{stem}.png")
         tiles += [image, overlay(image, truth, classes, legend=False)]
         tiles += [overlay(image, answer.labels, classes, legend=False) for answer in found.values()]
         titles += ["picture", "ground truth"]

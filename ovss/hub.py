@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from ovss.d2 import catalog  # registers the data sets
-from ovss.d2.api import CfgNode, MetadataCatalog, build_model
+from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, MetadataCatalog, build_model
 from ovss.d2.config import load_config
 from ovss.d2.devices import resolve_devices
 from ovss.d2.mapper import InputTransform
@@ -25,6 +25,8 @@ def load(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
     from cliptrase import add_cliptrase_config
 
     cfg = load_config(config_file, opts, systems=[add_cliptrase_config])
+    if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
+        raise ValueError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is unknown; take one of configs/")
     catalog.register_folder(cfg)
     return cfg
 

@@ -1,22 +1,10 @@
 """The seam: records, loader and resizing, on Detectron2 and on lite alike."""
 
-import os
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from ovss.d2 import api
-
-
-def test_load_sem_seg_pairs_by_stem_in_order(tmp_path):
-    for name in ("images/b.jpg", "images/a.jpg", "images/unlabelled.jpg", "labels/a.png", "labels/b.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    records = api.load_sem_seg(str(tmp_path / "labels"), str(tmp_path / "images"))
-    pairs = [(os.path.basename(one["file_name"]), os.path.basename(one["sem_seg_file_name"])) for one in records]
-    assert pairs == [("a.jpg", "a.png"), ("b.jpg", "b.png")]
-    assert all(os.path.isfile(path) for record in records for path in record.values())
 
 
 def double(record):

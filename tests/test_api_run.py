@@ -65,12 +65,6 @@ def test_inference_on_dataset_runs_in_eval_mode_without_gradients():
         api.inference_on_dataset(model, loader, [Count("a"), Count("a")])
 
 
-def test_print_csv_format_leaves_out_the_classes(caplog):
-    with caplog.at_level(logging.INFO):
-        api.print_csv_format({"sem_seg": {"mIoU": 12.34567, "IoU-cat": 1.0, "pACC": 50.0}})
-    assert caplog.messages == ["copypaste: Task: sem_seg", "copypaste: mIoU,pACC", "copypaste: 12.3457,50.0000"]
-
-
 def test_checkpointer_loads_what_it_saved_and_bare_state_dicts(tmp_path):
     source, target = nn.Linear(2, 1), nn.Linear(2, 1)
     api.DetectionCheckpointer(source, str(tmp_path)).save("whole", iteration=5)

@@ -8,7 +8,7 @@ from ovss import hub
 from ovss.d2.config import load_config
 
 ROOT = Path(__file__).parent.parent
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+CONFIGS = sorted((ROOT / "configs").glob("*/*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -26,6 +26,7 @@ def test_children_hold_their_base():
 
 
 BAD_OPTIONS = [
+    (["MODEL.META_ARCHITECTURE", "CLIPtrace"], "MODEL.META_ARCHITECTURE 'CLIPtrace' is unknown"),
     (["MODEL.CLIP.WEIGTHS", "x"], "command line: unknown key MODEL.CLIP.WEIGTHS; did you mean MODEL.CLIP.WEIGHTS"),
     (["MODEL.CLIPTRACE.EPS", "1"], "unknown key MODEL.CLIPTRACE.EPS; did you mean MODEL.CLIPTRASE.EPS"),
     (["NONSENSE", "1"], "unknown key NONSENSE; did you mean"),
@@ -38,7 +39,7 @@ BAD_OPTIONS = [
 @pytest.mark.parametrize(("opts", "message"), BAD_OPTIONS)
 def test_bad_options(opts, message):
     with pytest.raises(ValueError, match=message):
-        hub.load(str(ROOT / "configs/base.yaml"), opts)
+        hub.load(str(ROOT / "configs/cliptrase/vitb16_224.yaml"), opts)
 
 
 BAD_FILES = {

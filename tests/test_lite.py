@@ -18,7 +18,6 @@ from ovss.d2.lite.catalog import DatasetCatalog
 from ovss.d2.lite.checkpoint import DetectionCheckpointer
 from ovss.d2.lite.config import get_cfg
 from ovss.d2.lite.configurable import configurable
-from ovss.d2.lite.datasets import load_sem_seg
 from ovss.d2.lite.evaluation import inference_on_dataset
 from ovss.d2.lite.launch import launch
 from ovss.d2.lite.loader import build_detection_test_loader, share
@@ -93,35 +92,6 @@ def test_checkpointer_loads_safetensors(tmp_path):
     save_file(source.state_dict(), tmp_path / "weights.safetensors")
     DetectionCheckpointer(target).load(str(tmp_path / "weights.safetensors"))
     torch.testing.assert_close(target.weight, source.weight)
-
-
-def make_folders(root, images, labels):
-    for folder, names in (("images", images), ("labels", labels)):
-        (root / folder).mkdir()
-        for name in names:
-            (root / folder / name).touch()
-    return str(root / "labels"), str(root / "images")
-
-
-def test_load_sem_seg_refuses_a_label_without_image(tmp_path):
-    folders = make_folders(tmp_path, ["a.jpg", "b.jpg"], ["a.png", "c.png"])  # equal counts, different names
-    with pytest.raises(ValueError, match=r"1 of 2 labels in .*labels have no \.jpg image .* c\.png"):
-        load_sem_seg(*folders)
-
-
-def test_load_sem_seg_counts_images_without_label(tmp_path, caplog):
-    folders = make_folders(tmp_path, ["a.jpg", "b.jpg", "c.jpg"], ["b.png"])
-    assert len(load_sem_seg(*folders)) == 1
-    assert "2 of 3 images" in caplog.text
-    assert "the first is a.jpg" in caplog.text
-
-
-def test_load_sem_seg_refuses_missing_and_empty_folders(tmp_path):
-    labels, images = make_folders(tmp_path, ["a.png"], ["a.png"])
-    with pytest.raises(ValueError, match=r"folder of images .*images has no file that ends in 'jpg'"):
-        load_sem_seg(labels, images)
-    with pytest.raises(ValueError, match=r"folder of labels .*nowhere does not exist"):
-        load_sem_seg(str(tmp_path / "nowhere"), images, image_ext="png")
 
 
 def test_share_by_hand():

@@ -5,7 +5,6 @@ import pytest
 
 from ovss.d2.lite import transforms as lite_T
 from ovss.d2.lite.config import get_cfg
-from ovss.d2.lite.datasets import load_sem_seg
 from ovss.d2.lite.loader import share
 
 pytest.importorskip("detectron2", reason="compares lite with Detectron2, which is not installed")
@@ -74,16 +73,3 @@ def test_share_equals_detectron2():
             for rank in range(world_size):
                 theirs = Real._get_local_indices(size, world_size, rank)
                 assert list(share(size, world_size, rank)) == list(theirs)
-
-
-@pytest.mark.parametrize("images", [["b.jpg", "a.jpg", "c.d.jpg"], ["b.jpg", "a.jpg", "c.d.jpg", "z.jpg"]])
-def test_load_sem_seg_equals_detectron2(images, tmp_path):
-    from detectron2.data.datasets import load_sem_seg as real
-
-    labels = ["c.d.png", "b.png", "a.png"]
-    for folder, names in (("images", images), ("labels", labels)):
-        (tmp_path / folder).mkdir()
-        for name in names:
-            (tmp_path / folder / name).touch()
-    folders = str(tmp_path / "labels"), str(tmp_path / "images")
-    assert load_sem_seg(*folders) == real(*folders)

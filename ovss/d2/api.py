@@ -29,9 +29,7 @@ __all__ = [
     "get_cfg",
     "inference_on_dataset",
     "launch",
-    "load_sem_seg",
     "log_engine",
-    "print_csv_format",
     "setup_logger",
 ]
 
@@ -77,9 +75,8 @@ if TYPE_CHECKING or ENGINE == "lite":  # the types of lite stand for both
     from ovss.d2.lite.checkpoint import DetectionCheckpointer
     from ovss.d2.lite.config import CfgNode, get_cfg
     from ovss.d2.lite.configurable import configurable
-    from ovss.d2.lite.datasets import load_sem_seg
     from ovss.d2.lite.engine import default_argument_parser, default_setup
-    from ovss.d2.lite.evaluation import DatasetEvaluator, DatasetEvaluators, inference_on_dataset, print_csv_format
+    from ovss.d2.lite.evaluation import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
     from ovss.d2.lite.file_io import PathManager
     from ovss.d2.lite.launch import launch
     from ovss.d2.lite.loader import build_detection_test_loader
@@ -91,9 +88,8 @@ else:
         from detectron2.config import CfgNode, configurable, get_cfg
         from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
         from detectron2.data import transforms as T
-        from detectron2.data.datasets import load_sem_seg
         from detectron2.engine import default_argument_parser, default_setup, launch
-        from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators, inference_on_dataset, print_csv_format
+        from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
         from detectron2.modeling import META_ARCH_REGISTRY, build_model
         from detectron2.utils import comm
         from detectron2.utils.file_io import PathManager

@@ -130,10 +130,10 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, dict[str, float]]:
     return results
 
 
-def results_table(results: dict[str, dict[str, float]]) -> str:
-    """All scores of all data sets as one Markdown table, in percent."""
+def results_table(results: dict[str, dict[str, float]], rows: str = "data set") -> str:
+    """All scores of all `rows` (data sets, methods) as one Markdown table, in percent."""
     columns = list(dict.fromkeys(name for row in results.values() for name in row))
-    lines = [f"| data set | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    lines = [f"| {rows} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
     for dataset, row in results.items():
         lines.append(f"| {dataset} | {' | '.join(f'{row[name]:.2f}' if name in row else '-' for name in columns)} |")
     return "\n".join(lines)

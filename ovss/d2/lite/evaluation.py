@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -116,15 +116,3 @@ def _evaluating(model: Callable | nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(training)
-
-
-def print_csv_format(results: Mapping) -> None:
-    """Log {task: {metric: score}} as comma lines for a sheet, without the metrics per class, whose names have a "-"."""
-    for task, scores in results.items():
-        if not isinstance(scores, Mapping):
-            logger.info(f"copypaste: {task}={scores}")
-            continue
-        main = {metric: score for metric, score in scores.items() if "-" not in metric}
-        logger.info(f"copypaste: Task: {task}")
-        logger.info(f"copypaste: {','.join(main)}")
-        logger.info(f"copypaste: {','.join(f'{score:.4f}' for score in main.values())}")
