@@ -4,6 +4,8 @@ Integers only, from the random draw to the pixel: the same seed gives the same b
 Shape legend: S side of the square canvas in pixels. A canvas is (S,S,3) int16 RGB, a mask (S,S) bool.
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.random import Generator
@@ -19,7 +21,7 @@ def _ray(degrees: float, radius: float) -> tuple[int, int]:
 
 
 def _regular(corners: int, radius: int = _UNIT, inner: int | None = None) -> np.ndarray:
-    """Return the corners (C,2) of a regular polygon, one corner up; of a star, if `inner` is the radius of its notches."""
+    """Return the corners (C,2) of a regular polygon, one up; of a star, if `inner` is the radius of its notches."""
     radii = (radius,) if inner is None else (radius, inner)
     steps = corners * len(radii)
     return np.array([_ray(i * _TURN / steps, radii[i % len(radii)]) for i in range(steps)], np.int64)
@@ -50,6 +52,16 @@ SHAPES = tuple(_OUTLINES)
 _SINE_BITS = 14
 _SINE = np.array([round(2**_SINE_BITS * float(np.sin(np.deg2rad(d)))) for d in range(_TURN)], np.int64)
 
+# Every kind has its own pattern of darker pixels: as with real things, a part tells what the whole is.
+_PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "circle": lambda x, y: np.zeros(x.shape, bool),
+    "square": lambda x, y: (x % 8 < 4) ^ (y % 8 < 4),
+    "triangle": lambda x, y: y % 6 < 2,
+    "star": lambda x, y: (x % 6 < 3) & (y % 6 < 3),
+    "cross": lambda x, y: (x + y) % 8 < 3,
+    "ring": lambda x, y: x % 6 < 2,
+}
+
 # RGB. The colours keep 50 degrees of hue between them; jitter and light leave the order of the channels as it is.
 _COLOURS = {
     "red": (215, 35, 35),
@@ -73,13 +85,15 @@ def shape_mask(shape: str, side: int, center: tuple[int, int], radius: int, degr
     return mask.view(bool)
 
 
-def paint(canvas: np.ndarray, mask: np.ndarray, colour: str, rng: Generator) -> None:
-    """Fill `mask` on `canvas` with a jittered colour under its own slant of light, in place."""
+def paint(canvas: np.ndarray, mask: np.ndarray, shape: str, colour: str, rng: Generator) -> None:
+    """Fill `mask` on `canvas` with a jittered colour under its own slant of light and its kind's pattern, in place."""
     tone = np.array(_COLOURS[colour], np.int16) + rng.integers(-16, 17, 3, dtype=np.int16)
-    slant_x, slant_y = (int(v) for v in rng.integers(-3, 4, 2))
+    slant_x, slant_y = (int(v) for v in rng.integers(-2, 3, 2))
     ys, xs = np.nonzero(mask)
-    light = (slant_x * (xs - xs.mean().astype(np.int64)) + slant_y * (ys - ys.mean().astype(np.int64))) // 4
-    canvas[ys, xs] = tone + light[:, None]
+    x, y = xs - int(xs.mean()), ys - int(ys.mean())
+    light = (slant_x * x + slant_y * y) // 4
+    dark = _PATTERNS[shape](x + int(rng.integers(8)), y + int(rng.integers(8)))
+    canvas[ys, xs] = (tone + light[:, None]) * np.where(dark, 5, 8)[:, None] // 8
 
 
 def _bricks(side: int, rng: Generator) -> np.ndarray:

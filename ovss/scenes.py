@@ -84,11 +84,10 @@ def draw_scene(
     seed: int | tuple[int, ...],
     pairs: tuple[str, ...] = ALL,
     *,
-    grounds: tuple[str, ...] = GROUNDS,
     side: int = SIDE,
     max_objects: int = 3,
 ) -> Scene:
-    """Draw a scene of 1 to `max_objects` different `pairs` on one of `grounds`, `side` pixels wide and high.
+    """Draw a scene of 1 to `max_objects` different `pairs` on a ground, `side` pixels wide and high.
 
     At least 60 % of every object stays in sight, and the caption names all of them. The sizes of objects are those of a
     full picture, a radius of 16 to 32 px, whatever the `side` (but at most 3/8 of it).
@@ -100,7 +99,7 @@ def draw_scene(
     if unknown or not pairs:
         raise ValueError(f"cannot draw {unknown or 'a scene without pairs'}; known pairs: {', '.join(ALL)}")
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
-    ground = grounds[rng.integers(len(grounds))]
+    ground = GROUNDS[rng.integers(len(GROUNDS))]
     canvas = draw_ground(ground, side, rng)
     labels = np.full((side, side), CLASSES.index(ground), np.uint8)
     wanted = int(rng.integers(1, max_objects + 1))
@@ -112,7 +111,7 @@ def draw_scene(
         mask = _place(shape, labels, sizes, rng)
         if mask is None:
             continue
-        paint(canvas, mask, colour, rng)
+        paint(canvas, mask, shape, colour, rng)
         labels[mask] = CLASSES.index(pair)
         sizes[CLASSES.index(pair)] = int(mask.sum())
         drawn.append(pair)
