@@ -59,7 +59,6 @@ class CLIPtrase(Segmentor):
         )
         return {
             "model": model,
-            "clip": clip,
             "prompts": prompt_set(cfg.MODEL.TEXT.PROMPTS),
             "average_prompts": True,
             "synonyms": cfg.MODEL.TEXT.SYNONYMS,

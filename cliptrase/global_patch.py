@@ -60,7 +60,7 @@ def global_patch_maps(model: CLIPtrase, images: Tensor, queries: Sequence[tuple[
     """
     if images.dim() != 4 or len(images) != 1:
         raise ValueError(f"images must have the shape (1, 3, H, W), not {tuple(images.shape)}: give one picture")
-    features = model.visual(
+    features = model.clip.visual(
         model.prepare(images), positions=model.positions, rules={BLOCK: keep_attention_and_correlation}
     )
     height, width = features.grid

@@ -12,7 +12,7 @@ from torch import Tensor
 from cliptrase.correlation import keep_correlation, recalibrate, self_self_attention
 from cliptrase.dbscan import dbscan
 from cliptrase.regions import assign_regions, region_maps, region_mean, vote
-from ovss.clip.image import BlockRule, ImageFeatures, ImageTower, value_only
+from ovss.clip.image import BlockRule, ImageFeatures, value_only
 from ovss.clip.model import CLIP
 from ovss.inference import DenseModel, merge_rows
 
@@ -61,13 +61,11 @@ class CLIPtrase(DenseModel):
         input_scale: float = 1.0,
         positions: str = "offset",
     ):
-        super().__init__(clip.pixel_mean, clip.pixel_std)
+        super().__init__(clip)
         if attention not in ATTENTIONS:
             raise ValueError(f"unknown attention {attention!r}; known: {', '.join(ATTENTIONS)}")
         if fusion not in FUSIONS:
             raise ValueError(f"unknown fusion {fusion!r}; known: {', '.join(FUSIONS)}")
-        self.visual: ImageTower = clip.visual
-        self.logit_scale = clip.logit_scale
         self.attention = attention
         self.fusion = fusion
         self.regions = regions or Regions()
@@ -78,7 +76,7 @@ class CLIPtrase(DenseModel):
 
     @property
     def size_divisibility(self) -> int:
-        return round(self.visual.patch_size / self.input_scale)
+        return round(self.clip.visual.patch_size / self.input_scale)
 
     def prepare(self, images: Tensor) -> Tensor:
         """What the image tower takes: (B,3,H,W) in [0,1], normalised and scaled."""
@@ -94,7 +92,7 @@ class CLIPtrase(DenseModel):
             rules[-1] = last
         if self.fusion != "none":
             rules[-2] = keep_correlation
-        features = self.visual(self.prepare(images), positions=self.positions, rules=rules)
+        features = self.clip.visual(self.prepare(images), positions=self.positions, rules=rules)
         return features, recalibrate(features.kept[-2]) if -2 in features.kept else None
 
     def patch_logits(self, features: ImageFeatures, text: Tensor) -> Tensor:
@@ -103,9 +101,9 @@ class CLIPtrase(DenseModel):
         patches, class_token = features.patches, features.class_token
         if self.unit_features:
             patches, class_token = F.normalize(patches, dim=-1), F.normalize(class_token, dim=-1)
-        logits = self.logit_scale.exp() * (text @ patches.transpose(1, 2))
+        logits = self.clip.logit_scale.exp() * (text @ patches.transpose(1, 2))
         if self.class_token_weighting:
-            logits = logits * (self.logit_scale.exp() * class_token @ text.T).unsqueeze(-1)
+            logits = logits * (self.clip.logit_scale.exp() * class_token @ text.T).unsqueeze(-1)
         return logits.unflatten(-1, features.grid)
 
     @torch.no_grad()

@@ -22,9 +22,10 @@ def load(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
     Raises:
         ValueError: a mistake in the file, a key, a value, or in DATASETS.FOLDER.
     """
+    from cat_seg import add_cat_seg_config
     from cliptrase import add_cliptrase_config
 
-    cfg = load_config(config_file, opts, systems=[add_cliptrase_config])
+    cfg = load_config(config_file, opts, systems=[add_cat_seg_config, add_cliptrase_config])
     if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
         raise ValueError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is unknown; take one of configs/")
     catalog.register_folder(cfg)

@@ -3,27 +3,34 @@
 Shapes: B batch, T rows of text, K classes, H W pixels.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ovss.clip.model import CLIP
+
 FITS = ("pad", "resize")
+# Classes whose full-size probabilities exist at once for all windows: bounds memory, whatever the vocabulary.
+CLASSES_AT_ONCE = 64
 
 
 class DenseModel(nn.Module):
     """The contract of every model of the project; inference, evaluation and demos know nothing else of one.
 
     Args:
-        pixel_mean, pixel_std: of the three channels, for RGB in [0,1].
+        clip: whose image tower the model uses and whose text embeddings it takes; the model owns it.
     """
 
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, pixel_mean: tuple[float, ...], pixel_std: tuple[float, ...]):
+    def __init__(self, clip: CLIP):
         super().__init__()
-        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
+        self.clip = clip
+        self.register_buffer("pixel_mean", torch.tensor(clip.pixel_mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(clip.pixel_std).view(3, 1, 1), persistent=False)
 
     @property
     def size_divisibility(self) -> int:
@@ -46,6 +53,13 @@ class DenseModel(nn.Module):
             size: resolution (H',W') of the answer, default (H,W).
 
         Returns: (B,K,H',W'); the highest score is the label.
+        """
+        raise NotImplementedError
+
+    def logits(self, images: Tensor, text: Tensor) -> Tensor:
+        """Logits of independent classes (B,T,h,w), over the whole of images (B,3,H,W) of any size, in [0,1].
+
+        Only for models that have such logits: they can be trained, and be run on a sliding window.
         """
         raise NotImplementedError
 
@@ -82,3 +96,77 @@ def fit(image: Tensor, divisibility: int, how: str, fill: Tensor) -> Tensor:
     if target == [height, width]:
         return image
     return F.interpolate(image[None], size=target, mode="bilinear", antialias=True)[0].clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class SlidingWindow:
+    """CAT-Seg's test protocol: overlapping windows of the squashed picture, averaged with a view of the whole.
+
+    Args:
+        canvas: the picture is squashed to this (height, width), aspect ratio lost, and the windows tile it.
+        window: side of the square windows, and of the global view, which is made from the unsquashed picture.
+        overlap: share of a window that the next one covers again, cut to whole pixels.
+
+    Raises:
+        ValueError: the windows do not cover the canvas exactly.
+    """
+
+    canvas: tuple[int, int]
+    window: int
+    overlap: float
+
+    def __post_init__(self):
+        if not 0 <= self.overlap < 1:
+            raise ValueError(f"overlap {self.overlap} of the windows: must be at least 0 and below 1")
+        if any(side < self.window or (side - self.window) % self.stride for side in self.canvas):
+            raise ValueError(
+                f"windows of {self.window} px every {self.stride} px do not cover a canvas of "
+                f"{self.canvas[0]} x {self.canvas[1]} px: each side must be the window plus a multiple of the step"
+            )
+
+    @property
+    def stride(self) -> int:
+        return int(self.window * (1 - self.overlap))
+
+    @property
+    def corners(self) -> list[tuple[int, int]]:
+        """Upper left corners (y, x) of the windows, row by row."""
+        rows, columns = (range(0, side - self.window + 1, self.stride) for side in self.canvas)
+        return [(y, x) for y in rows for x in columns]
+
+    def views(self, images: Tensor) -> Tensor:
+        """Images (B,3,H,W) of any size -> (B,V,3,window,window): the windows, then the whole picture."""
+        squashed = _bilinear(images, self.canvas)
+        windows = [squashed[..., y : y + self.window, x : x + self.window] for y, x in self.corners]
+        return torch.stack([*windows, _bilinear(images, (self.window, self.window))], dim=1)
+
+    def fuse(self, logits: Tensor) -> Tensor:
+        """Logits (B,V,T,h,w) of the views -> probabilities (B,T,canvas): mean of windows, then of these and the whole."""
+        probabilities = _bilinear(logits.flatten(0, 1), (self.window, self.window)).sigmoid()
+        probabilities = probabilities.unflatten(0, logits.shape[:2])
+        total = logits.new_zeros(len(logits), logits.shape[2], *self.canvas)
+        count = logits.new_zeros(self.canvas)
+        for index, (y, x) in enumerate(self.corners):
+            place = (..., slice(y, y + self.window), slice(x, x + self.window))
+            total[place] += probabilities[:, index]
+            count[place] += 1
+        return (total / count + _bilinear(probabilities[:, -1], self.canvas)) / 2
+
+    def __call__(
+        self,
+        model: DenseModel,
+        images: Tensor,
+        text: Tensor,
+        classes: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """Score as `DenseModel.forward` does, images of any size; all views of all images run as one batch."""
+        views = self.views(images)
+        logits = model.logits(views.flatten(0, 1), text).unflatten(0, views.shape[:2])
+        size = size or (images.shape[-2], images.shape[-1])
+        parts = [_bilinear(self.fuse(part), size) for part in logits.split(CLASSES_AT_ONCE, dim=2)]
+        return merge_rows(torch.cat(parts, dim=1), classes)
+
+
+def _bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)

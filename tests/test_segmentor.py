@@ -16,7 +16,7 @@ WORDS = Vocabulary.parse("cat, wall, sea")
 def segmentor(small_clip):
     model = CLIPtrase(clip=small_clip, regions=Regions(eps=1.05, min_points=2))
     parts = {"prompts": ["a {}."], "average_prompts": True, "synonyms": "joined", "size_fit": "resize"}
-    return Segmentor(model=model, clip=small_clip, **parts).eval()
+    return Segmentor(model=model, **parts).eval()
 
 
 def request(size, seed=0, words=WORDS, **more):

@@ -111,3 +111,8 @@ class ImageTower(nn.Module):
 def value_only(block: ResidualBlock, x: Tensor) -> tuple[Tensor, None]:
     """MaskCLIP (Zhou et al., ECCV 2022, section 3.2): every token attends to itself, so values go straight on."""
     return block.output(x, block.value(x)), None
+
+
+def value_to_class(block: ResidualBlock, x: Tensor) -> tuple[Tensor, None]:
+    """CAT-Seg, second version: as `value_only`, but every value is added to the class token, not to its own token."""
+    return block.output(x[:, :1], block.value(x)), None

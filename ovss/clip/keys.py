@@ -44,3 +44,18 @@ def to_openai_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {
         key.removeprefix("text.").replace("resblocks.", "transformer.resblocks."): value for key, value in fused.items()
     }
+
+
+def misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """How two sets of named tensors differ in names and shapes, an example of each kind; "" where they do not."""
+    shapes = [
+        f"{key} is {tuple(found[key].shape)} in the file, {tuple(expected[key].shape)} in the model"
+        for key in expected.keys() & found.keys()
+        if found[key].shape != expected[key].shape
+    ]
+    kinds = {
+        "missing": expected.keys() - found.keys(),
+        "unknown": found.keys() - expected.keys(),
+        "of another shape": shapes,
+    }
+    return "; ".join(f"{len(rows)} {kind} (such as {min(rows)})" for kind, rows in kinds.items() if rows)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ovss.clip.keys import from_openai_keys
+from ovss.clip.keys import from_openai_keys, misfit
 from ovss.clip.model import ARCHITECTURES, ASSETS, CLIP, TINY, architecture_config
 from ovss.clip.torchscript import is_torchscript, read_torchscript
 
@@ -67,7 +67,12 @@ def find_weights(path: str | Path) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a file of any supported form into this project's keys. Raises ValueError, naming the file."""
+    """Read a CLIP of any supported form into this project's keys. Raises ValueError, naming the file."""
+    return from_openai_keys(read_tensors(path))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file under the names that it gives them. Raises ValueError, naming the file."""
     state: Any
     try:
         if path.suffix == ".safetensors":
@@ -95,28 +100,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             state = state[key]
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"weights {path}: holds no state dict of tensors")
-    return from_openai_keys(state)
+    return dict(state)
 
 
 def _check(clip: CLIP, state: Mapping[str, Tensor], name: str, path: Path) -> None:
     """Every tensor of the file used exactly once, every parameter given, all shapes equal; else say what differs."""
-    expected = clip.state_dict()
-    missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
-    shapes = [
-        f"{key} is {tuple(state[key].shape)} in the file, {tuple(expected[key].shape)} in {name}"
-        for key in expected.keys() & state.keys()
-        if state[key].shape != expected[key].shape
-    ]
-    if not (missing or unknown or shapes):
+    problem = misfit(clip.state_dict(), state)
+    if not problem:
         return
-    parts = [
-        f"{len(rows)} {what} (such as {rows[0]})"
-        for what, rows in (("missing", missing), ("unknown", unknown), ("of another shape", sorted(shapes)))
-        if rows
-    ]
     fitting = [other for other in (*ARCHITECTURES, TINY) if other != name and _fits(other, state)]
     advice = f"; it fits MODEL.CLIP.NAME {' or '.join(fitting)}" if fitting else ""
-    raise ValueError(f"weights {path} are not those of a {name}: {'; '.join(parts)}{advice}")
+    raise ValueError(f"weights {path} are not those of a {name}: {problem}{advice}")
 
 
 def _fits(name: str, state: Mapping[str, Tensor]) -> bool:

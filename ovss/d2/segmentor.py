@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ovss.clip.embeddings import TextEmbedder
-from ovss.clip.model import CLIP
-from ovss.inference import DenseModel, fit
+from ovss.inference import DenseModel, SlidingWindow, fit
 from ovss.vocabulary import Vocabulary
 
 VOCABULARIES_KEPT = 8
@@ -22,34 +21,34 @@ class Segmentor(nn.Module):
     """Runs a model of the contract (docs/architecture.md) on pictures of any size, for the words that each brings.
 
     Args:
-        model: scores pictures against text embeddings.
-        clip: encodes the words.
+        model: scores pictures against text embeddings; its CLIP encodes the words.
         prompts: sentences with one `{}`.
         average_prompts: give the model one mean embedding per word instead of one per prompt.
         synonyms: treatment of synonyms, see `Vocabulary.phrases`.
         vocabulary: words for pictures that bring none.
         size_fit: "pad" or "resize", see `ovss.inference.fit`.
+        sliding_window: run the model on windows of every picture; it then takes pictures as they are.
     """
 
     def __init__(
         self,
         *,
         model: DenseModel,
-        clip: CLIP,
         prompts: Sequence[str],
         average_prompts: bool,
         synonyms: str,
         vocabulary: Vocabulary | None = None,
         size_fit: str = "pad",
+        sliding_window: SlidingWindow | None = None,
     ):
         super().__init__()
         self.model = model
-        self.clip = clip
         self.prompts = tuple(prompts)
         self.average_prompts = average_prompts
         self.synonyms = synonyms
         self.vocabulary = vocabulary
         self.size_fit = size_fit
+        self.sliding_window = sliding_window
         self._embedder: TextEmbedder | None = None
         self._text: OrderedDict[Vocabulary, tuple[Tensor, Tensor]] = OrderedDict()
 
@@ -69,7 +68,7 @@ class Segmentor(nn.Module):
         """Embeddings (T,P,D) of a vocabulary's rows and their classes (T,); the last few vocabularies are kept."""
         if vocabulary not in self._text:
             if self._embedder is None:
-                self._embedder = TextEmbedder(self.clip)
+                self._embedder = TextEmbedder(self.model.clip)
             rows, classes = vocabulary.phrases(self.synonyms)
             embeddings = self._embedder(rows, self.prompts, self.average_prompts)
             self._text[vocabulary] = embeddings.to(self.device), torch.tensor(classes, device=self.device)
@@ -86,14 +85,20 @@ class Segmentor(nn.Module):
             )
         return vocabulary
 
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        """Detectron2's convention: `losses` in training, else `segment`."""
+        return self.losses(batched_inputs) if self.training else self.segment(batched_inputs)
+
+    def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Losses by name, for a model that can be trained."""
+        raise RuntimeError(f"{type(self).__name__} is training-free: there is nothing to train; use --eval-only")
+
     @torch.no_grad()
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
+    def segment(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
         """Segment a list of Detectron2 inputs; those of one shape and one vocabulary run as one batch.
 
         Returns: one `{"sem_seg": (K, height, width)}` each, in order; no result depends on the rest of the list.
         """
-        if self.training:
-            raise RuntimeError(f"{type(self).__name__} is training-free: there is nothing to train; use --eval-only")
         images = [self.prepare(batched_input["image"]) for batched_input in batched_inputs]
         groups: dict[tuple, list[int]] = {}
         for index, (image, batched_input) in enumerate(zip(images, batched_inputs, strict=True)):
@@ -101,12 +106,20 @@ class Segmentor(nn.Module):
             groups.setdefault((self.words_of(batched_input), tuple(image.shape), size), []).append(index)
         results: list[dict[str, Tensor]] = [{} for _ in images]
         for (vocabulary, _, size), members in groups.items():
-            scores = self.model(torch.stack([images[index] for index in members]), *self.text(vocabulary), size=size)
+            scores = self.score(torch.stack([images[index] for index in members]), *self.text(vocabulary), size)
             for index, score in zip(members, scores, strict=True):
                 results[index]["sem_seg"] = score
         return results
 
+    def score(self, images: Tensor, text: Tensor, classes: Tensor, size: tuple[int, int]) -> Tensor:
+        """`DenseModel.forward`, or the same by windows."""
+        if self.sliding_window is None:
+            return self.model(images, text, classes, size)
+        return self.sliding_window(self.model, images, text, classes, size)
+
     def prepare(self, image: Tensor) -> Tensor:
-        """uint8 (3,H,W) RGB to [0,1] on the device, sides fitted to the patch grid."""
+        """uint8 (3,H,W) RGB to [0,1] on the device, sides fitted to what the model takes."""
         image = image.to(self.device).float() / 255
+        if self.sliding_window is not None:
+            return image
         return fit(image, self.model.size_divisibility, self.size_fit, self.model.pixel_mean)

@@ -1,0 +1,113 @@
+"""CAT-Seg in Detectron2: its config keys and its entry in META_ARCH_REGISTRY. The only module here that reads cfg."""
+
+from typing import Any
+
+from cat_seg.aggregation import Aggregator
+from cat_seg.checkpoint import load_checkpoint
+from cat_seg.decoder import Decoder
+from cat_seg.guidance import CLIPGuidance
+from cat_seg.model import CATSeg as CATSegModel
+from ovss.clip.model import CLIP, architecture_config
+from ovss.clip.weights import load_clip
+from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, configurable
+from ovss.d2.segmentor import Segmentor
+from ovss.inference import SlidingWindow
+from ovss.templates import prompt_set
+from ovss.vocabulary import Vocabulary
+
+
+def add_cat_seg_config(cfg: CfgNode) -> None:
+    """Add MODEL.CAT_SEG.* and the sliding window of TEST; the defaults are the second version's with ViT-B/16."""
+    cfg.MODEL.CAT_SEG = node = CfgNode()
+    # Every view is squashed to this square before CLIP, in pixels; a multiple of CLIP's patch.
+    node.RESOLUTION = 384
+    # Without the sliding window, pictures are padded to multiples of this before the squash; 1: no border in the answer.
+    node.SIZE_DIVISIBILITY = 32
+    # How CLIP's position embeddings are resized: bicubic, or antialias (OpenCLIP's own way, for ViT-H and bigG).
+    node.POSITIONS = "bicubic"
+    # The two blocks of CLIP's image tower whose outputs guide the decoder (0-based), and the channels they come to.
+    node.GUIDANCE_LAYERS = [3, 7]
+    node.GUIDANCE_CHANNELS = [256, 128]
+    # Aggregator: hidden width, layers, attention heads, side of the windows in patches.
+    node.WIDTH = 128
+    node.LAYERS = 2
+    node.HEADS = 4
+    node.WINDOW = 12
+    # Channels of the projected text and appearance guidance.
+    node.GUIDANCE_WIDTH = 128
+    # Class aggregation sees this many classes: fewer are padded, more are cut to those most similar to the view.
+    node.CLASS_TOKENS = 256
+    # Class aggregation runs on a grid coarser by this factor: in training, and at test.
+    node.POOLING_TRAIN = 2
+    node.POOLING_TEST = 1
+    # Decoder: channels after each of the two stages, and of the guidance in each.
+    node.DECODER_WIDTHS = [64, 32]
+    node.DECODER_GUIDANCE = [32, 16]
+    # Test on overlapping windows averaged with a view of the whole picture (published protocol), or on the whole alone.
+    cfg.TEST.SLIDING_WINDOW = True
+    # The picture is squashed to this (height, width) in pixels, and cut into windows of this side and overlap (share).
+    cfg.TEST.WINDOW_CANVAS = [640, 640]
+    cfg.TEST.WINDOW_SIZE = 384
+    cfg.TEST.WINDOW_OVERLAP = 0.333
+
+
+def build_cat_seg(cfg: CfgNode, clip: CLIP, prompts: int) -> CATSegModel:
+    """The plain model of a config around a CLIP, for that many prompts per class."""
+    node = cfg.MODEL.CAT_SEG
+    width, embed_dim = clip.visual.proj.shape
+    decoder = Decoder(
+        width=node.WIDTH,
+        widths=node.DECODER_WIDTHS,
+        guidance_channels=node.GUIDANCE_CHANNELS,
+        guidance_widths=node.DECODER_GUIDANCE,
+    )
+    aggregator = Aggregator(
+        prompts=prompts,
+        text_width=embed_dim,
+        appearance_width=embed_dim,
+        width=node.WIDTH,
+        guidance_width=node.GUIDANCE_WIDTH,
+        layers=node.LAYERS,
+        heads=node.HEADS,
+        window=node.WINDOW,
+        class_tokens=node.CLASS_TOKENS,
+        decoder=decoder,
+    )
+    return CATSegModel(
+        clip=clip,
+        guidance=CLIPGuidance(width=width, layers=node.GUIDANCE_LAYERS, channels=node.GUIDANCE_CHANNELS),
+        aggregator=aggregator,
+        resolution=node.RESOLUTION,
+        size_divisibility=node.SIZE_DIVISIBILITY,
+        pooling=node.POOLING_TEST,
+        train_pooling=node.POOLING_TRAIN,
+        positions=node.POSITIONS,
+    )
+
+
+@META_ARCH_REGISTRY.register()
+class CATSeg(Segmentor):
+    """Built from cfg.MODEL.CLIP and cfg.MODEL.CAT_SEG; MODEL.WEIGHTS, where given, holds all of it, CLIP included."""
+
+    @configurable
+    def __init__(self, **parts: Any):
+        super().__init__(**parts)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        name, weights = cfg.MODEL.CLIP.NAME, cfg.MODEL.WEIGHTS
+        clip = CLIP(architecture_config(name)) if weights else load_clip(name, cfg.MODEL.CLIP.WEIGHTS)
+        prompts = prompt_set(cfg.MODEL.TEXT.PROMPTS)
+        model = build_cat_seg(cfg, clip, len(prompts))
+        if weights:
+            load_checkpoint(model, weights)
+        window = SlidingWindow(tuple(cfg.TEST.WINDOW_CANVAS), cfg.TEST.WINDOW_SIZE, cfg.TEST.WINDOW_OVERLAP)
+        return {
+            "model": model,
+            "prompts": prompts,
+            "average_prompts": False,
+            "synonyms": cfg.MODEL.TEXT.SYNONYMS,
+            "vocabulary": Vocabulary.parse(cfg.MODEL.VOCABULARY) if cfg.MODEL.VOCABULARY else None,
+            "size_fit": cfg.INPUT.SIZE_FIT,
+            "sliding_window": window if cfg.TEST.SLIDING_WINDOW else None,
+        }

@@ -1,0 +1,80 @@
+"""CAT-Seg (CVPR 2024): CLIP's cost volume, aggregated over places and classes, decoded. Plain torch.
+
+Shapes: B views, T text rows, K classes, P prompts, D embedding width, h w patch grid, H' W' resolution of the answer.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from cat_seg.aggregation import Aggregator
+from cat_seg.guidance import CLIPGuidance, as_map
+from ovss.clip.image import BlockRule, value_to_class
+from ovss.clip.model import CLIP
+from ovss.inference import DenseModel, merge_rows
+
+
+class CATSeg(DenseModel):
+    """A class's score is its probability, by itself: probabilities of a pixel do not sum to 1.
+
+    Args:
+        clip: image and text tower; all positions and depths are read off it.
+        guidance: makes the guidance maps of a view, `guidance.layers` are the blocks that it asks of the tower.
+        aggregator: makes the logits.
+        resolution: every view is squashed to this square, in pixels, before CLIP.
+        size_divisibility: pictures are padded to multiples of this many pixels before the squash (published: 32).
+        pooling, train_pooling: factor by which class aggregation coarsens the grid (published: 1 at test, 2 in
+            training).
+        last_block: what runs in place of CLIP's last block.
+        positions: how position embeddings are resized (`resize_positions`).
+    """
+
+    def __init__(
+        self,
+        *,
+        clip: CLIP,
+        guidance: CLIPGuidance,
+        aggregator: Aggregator,
+        resolution: int,
+        size_divisibility: int = 32,
+        pooling: int = 1,
+        train_pooling: int = 2,
+        last_block: BlockRule = value_to_class,
+        positions: str = "bicubic",
+    ):
+        super().__init__(clip)
+        if resolution % clip.visual.patch_size:
+            raise ValueError(f"resolution {resolution} px is no multiple of CLIP's patch, {clip.visual.patch_size} px")
+        self.guidance = guidance
+        self.aggregator = aggregator
+        self.resolution = resolution
+        self.divisibility = size_divisibility
+        self.pooling = pooling
+        self.train_pooling = train_pooling
+        self.last_block = last_block
+        self.positions = positions
+
+    @property
+    def size_divisibility(self) -> int:
+        return self.divisibility
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """What the image tower takes: (B,3,H,W) in [0,1], normalised and squashed to the resolution."""
+        size = (self.resolution, self.resolution)
+        return F.interpolate(self.normalise(images), size=size, mode="bilinear", align_corners=False)
+
+    def logits(self, images: Tensor, text: Tensor) -> Tensor:
+        """Images (B,3,H,W) in [0,1] of any size, text (T,P,D) -> logits (B,T,4h,4w) over the whole of each image."""
+        rules = {-1: self.last_block}
+        layers = self.guidance.layers
+        features = self.clip.visual(self.prepare(images), positions=self.positions, rules=rules, layers=layers)
+        guidance = self.guidance(features, images)
+        pooling = self.train_pooling if self.training else self.pooling
+        return self.aggregator(as_map(features.patches, features.grid), text, guidance, pooling)
+
+    def forward(
+        self, images: Tensor, text: Tensor, classes: Tensor | None = None, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """See `DenseModel.forward`. Scores are probabilities; they, not the logits, are resized, as published."""
+        probabilities = self.logits(images, text).sigmoid()
+        size = size or (images.shape[-2], images.shape[-1])
+        return merge_rows(F.interpolate(probabilities, size=size, mode="bilinear", align_corners=False), classes)
