@@ -1,9 +1,9 @@
-"""Class aggregation and the aggregator as a whole (CAT-Seg, CVPR 2024, section 3.3). Plain torch.
+"""Class aggregation and the aggregator as a whole (CAT-Seg, CVPR 2024). Plain torch.
 
 Shapes: B views, T classes, P prompts, D embedding width, C width, G guidance width, H heads, d = C/H, h w patch grid.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -70,8 +70,8 @@ class ClassLayer(nn.Module):
     def attend(self, x: Tensor, guidance: Tensor) -> Tensor:
         """x (B,h,w,T,C), guidance (B,1,1,T,G) -> (B,h,w,T,C)"""
         query, key = guided(self.q, x, guidance), guided(self.k, x, guidance)
-        parts = (self.split(part) for part in (query, key, self.v(x)))
-        return linear_attention(*parts, self.padding(x.shape[-2])).transpose(-2, -3).flatten(-2)
+        query, key, value = (self.split(part) for part in (query, key, self.v(x)))
+        return linear_attention(query, key, value, self.padding(x.shape[-2])).transpose(-2, -3).flatten(-2)
 
     def forward(self, x: Tensor, guidance: Tensor, pooling: int) -> Tensor:
         """Aggregate (B,T,h,w,C) over classes under text guidance (B or 1,T,G), on a grid `pooling` times coarser."""
@@ -88,7 +88,7 @@ class ClassLayer(nn.Module):
         return x + change
 
 
-def resize_places(x: Tensor, resize) -> Tensor:
+def resize_places(x: Tensor, resize: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply a map of (R,C,h,w) to (B,T,h,w,C)."""
     maps = resize(x.flatten(0, 1).permute(0, 3, 1, 2))
     return maps.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
@@ -132,6 +132,7 @@ class Aggregator(nn.Module):
         decoder: Decoder,
     ):
         super().__init__()
+        self.window = window
         self.class_tokens = class_tokens
         self.embedding = CostEmbedding(prompts=prompts, width=width)
         self.appearance = nn.Sequential(nn.Conv2d(appearance_width, guidance_width, 3, padding=1), nn.ReLU())

@@ -82,10 +82,8 @@ def from_released(model: CATSeg, released: Mapping[str, Tensor]) -> dict[str, Te
     if problem := misfit(to_released(model), released):
         raise ValueError(problem)
     for name, mask in _masks(model).items():
-        if not torch.equal(released[name].cpu().to(mask.dtype), mask.cpu()):
-            raise ValueError(
-                f"{name} is not the mask of windows of {model.aggregator.layers[0].spatial.window} patches"
-            )
+        if not torch.equal(released[name].float().cpu(), mask):
+            raise ValueError(f"{name} is not the mask of windows of {model.aggregator.window} patches")
     state: dict[str, Tensor] = {}
     for key in model.state_dict():
         value = released[released_name(key)]
@@ -116,11 +114,9 @@ def load_checkpoint(model: CATSeg, path: str | Path) -> None:
 
 def _masks(model: CATSeg) -> dict[str, Tensor]:
     """The shifted windows' masks, which the released files hold and this model computes."""
-    side = model.resolution // model.clip.visual.patch_size
-    masks = {}
-    for index, layer in enumerate(model.aggregator.layers):
-        window = layer.spatial.window
-        if side > window:
-            name = f"{_AGGREGATOR}layers.{index}.swin_block.block_2.attn_mask"
-            masks[name] = shift_mask((side, side), window, window // 2)
-    return masks
+    side, window = model.resolution // model.clip.visual.patch_size, model.aggregator.window
+    if side <= window:
+        return {}
+    mask = shift_mask((side, side), window, window // 2, torch.device("cpu"))
+    layers = range(len(model.aggregator.layers))
+    return {f"{_AGGREGATOR}layers.{layer}.swin_block.block_2.attn_mask": mask for layer in layers}

@@ -1,4 +1,4 @@
-"""CAT-Seg's cost volume: similarity of every patch with every word (CVPR 2024, section 3.2). Plain torch.
+"""CAT-Seg's cost volume: similarity of every patch with every word (CVPR 2024). Plain torch.
 
 Shapes: B views, T text rows, P prompts, D embedding width, C hidden width, h w patch grid.
 """

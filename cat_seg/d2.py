@@ -21,7 +21,7 @@ def add_cat_seg_config(cfg: CfgNode) -> None:
     cfg.MODEL.CAT_SEG = node = CfgNode()
     # Every view is squashed to this square before CLIP, in pixels; a multiple of CLIP's patch.
     node.RESOLUTION = 384
-    # Without the sliding window, pictures are padded to multiples of this before the squash; 1: no border in the answer.
+    # Without the sliding window pictures are padded to multiples of this before the squash; 1: no border in the answer.
     node.SIZE_DIVISIBILITY = 32
     # How CLIP's position embeddings are resized: bicubic, or antialias (OpenCLIP's own way, for ViT-H and bigG).
     node.POSITIONS = "bicubic"

@@ -1,9 +1,10 @@
 """Upsampling decoder: from the aggregated cost of a class to its logits at four times the grid. Plain torch.
 
-CAT-Seg (CVPR 2024), section 3.4. Shapes: B views, T classes, C width, G guidance width, h w patch grid.
+CAT-Seg (CVPR 2024). Shapes: B views, T classes, C width, G guidance width, h w patch grid.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -72,7 +73,7 @@ class Decoder(nn.Module):
 
     def forward(self, x: Tensor, guidance: Sequence[Tensor]) -> Tensor:
         """Aggregated cost (B,T,h,w,C) and a guidance map per stage, each twice as large -> logits (B,T,4h,4w)."""
-        shared = [stage.share(level) for stage, level in zip(self.stages, guidance, strict=True)]
+        shared = [cast(UpStage, stage).share(level) for stage, level in zip(self.stages, guidance, strict=True)]
         step = max(1, MAPS_AT_ONCE // len(x))
         return torch.cat([self.decode(part, shared) for part in x.split(step, dim=1)], dim=1)
 

@@ -1,4 +1,4 @@
-"""Guidance of the aggregation: where it comes from, and how it joins a linear map. Imports the shared CLIP; plain torch.
+"""Guidance of the aggregation: where it comes from and how it joins a linear map. Plain torch on the shared CLIP.
 
 Shapes: B views, N = h*w patches, W tower width, D embedding width, G guidance width.
 """
@@ -27,7 +27,7 @@ def as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 class CLIPGuidance(nn.Module):
-    """Guidance from the image tower itself: dense features, and two of its blocks upsampled (CVPR 2024, section 3.3).
+    """Guidance from the image tower itself: dense features, and two of its blocks upsampled (CVPR 2024).
 
     Args:
         width: of the tower.

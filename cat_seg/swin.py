@@ -1,6 +1,6 @@
 """Spatial aggregation: shifted-window attention over the places of each class, guided by the view. Plain torch.
 
-CAT-Seg (CVPR 2024), section 3.3; windows after Swin (Liu et al., ICCV 2021), without relative position bias.
+CAT-Seg (CVPR 2024); windows after Swin (Liu et al., ICCV 2021), without relative position bias.
 Shapes: B views, T classes, C width, G guidance width, H heads, s window side, n = s*s, h w grid, V = h*w/n windows.
 """
 
@@ -14,7 +14,7 @@ from cat_seg.guidance import guided
 MASKED = -100.0
 
 
-def shift_mask(grid: tuple[int, int], window: int, shift: int, device: torch.device | None = None) -> Tensor:
+def shift_mask(grid: tuple[int, int], window: int, shift: int, device: torch.device) -> Tensor:
     """(V,n,n) to add to the attention of a grid rolled by `shift`: 0 within a region, MASKED between regions.
 
     Rolling brings `shift` rows and columns from the far side into the last windows; these form regions of their own.

@@ -141,7 +141,7 @@ class SlidingWindow:
         return torch.stack([*windows, _bilinear(images, (self.window, self.window))], dim=1)
 
     def fuse(self, logits: Tensor) -> Tensor:
-        """Logits (B,V,T,h,w) of the views -> probabilities (B,T,canvas): mean of windows, then of these and the whole."""
+        """Logits (B,V,T,h,w) of the views -> probabilities (B,T,canvas): mean of windows, then mean with the whole."""
         probabilities = _bilinear(logits.flatten(0, 1), (self.window, self.window)).sigmoid()
         probabilities = probabilities.unflatten(0, logits.shape[:2])
         total = logits.new_zeros(len(logits), logits.shape[2], *self.canvas)

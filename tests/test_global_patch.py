@@ -52,12 +52,12 @@ def demo() -> types.ModuleType:
 
 def block_input(model: CLIPtrase, image: torch.Tensor) -> torch.Tensor:
     """What enters the second to last block: the output of the one before it."""
-    return model.visual((image - model.pixel_mean) / model.pixel_std, positions="offset", layers=[-3]).layers[-3]
+    return model.clip.visual((image - model.pixel_mean) / model.pixel_std, positions="offset", layers=[-3]).layers[-3]
 
 
 @torch.no_grad()
 def test_before_is_the_attention_that_one_writes_by_hand(model, image):
-    block = model.visual.resblocks[-2]
+    block = model.clip.visual.resblocks[-2]
     tokens = F.layer_norm(block_input(model, image), (64,), block.ln_1.weight, block.ln_1.bias)[0]
     heads = []
     for head in range(4):
@@ -79,7 +79,7 @@ def test_before_is_the_attention_that_one_writes_by_hand(model, image):
 
 @torch.no_grad()
 def test_after_is_the_correlation_that_the_regions_come_from(model, image):
-    query, key, value = model.visual.resblocks[-2].query_key_value(block_input(model, image))
+    query, key, value = model.clip.visual.resblocks[-2].query_key_value(block_input(model, image))
     expected = recalibrate(self_correlation(query, key, value))
     maps = global_patch_maps(model, image, QUERIES)
     torch.testing.assert_close(maps.after.flatten(1), expected[0, [0, 9, 12]])
@@ -90,8 +90,8 @@ def test_after_is_the_correlation_that_the_regions_come_from(model, image):
 
 @torch.no_grad()
 def test_looking_changes_nothing(model, image):
-    plain = model.visual(image)
-    watched = model.visual(image, rules={-2: keep_attention_and_correlation})
+    plain = model.clip.visual(image)
+    watched = model.clip.visual(image, rules={-2: keep_attention_and_correlation})
     torch.testing.assert_close(watched.patches, plain.patches)
 
 

@@ -1,0 +1,97 @@
+"""CAT-Seg behind Detectron2's face: configs, mixed batches, weights from MODEL.WEIGHTS."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from cat_seg_parts import small_model
+
+import cat_seg.d2
+from cat_seg.checkpoint import to_released
+from cat_seg.d2 import CATSeg
+from ovss import hub
+from ovss.clip.model import CLIP, architecture_config
+from ovss.d2.api import META_ARCH_REGISTRY
+from ovss.d2.segmentor import Segmentor
+from ovss.inference import SlidingWindow
+from ovss.templates import prompt_set
+from ovss.vocabulary import Vocabulary
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs/cat_seg").glob("*.yaml"))
+WORDS = Vocabulary.parse("cat, wall, sea")
+# What fits the small CLIP of conftest.py, whose weights the released names can hold.
+SMALL = ["RESOLUTION", "64", "WINDOW", "4", "GUIDANCE_LAYERS", "[1, 2]", "WIDTH", "64", "DECODER_WIDTHS", "[32, 16]"]
+
+
+def settings(**more):
+    pairs = dict(zip(SMALL[::2], SMALL[1::2], strict=True)) | more
+    return [word for key, value in pairs.items() for word in (f"MODEL.CAT_SEG.{key}", value)]
+
+
+def request(size, seed=0, words=WORDS, **more):
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    return {"image": image, "vocabulary": words, **more}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configs_build_on_the_meta_device(path, monkeypatch):
+    monkeypatch.setattr(cat_seg.d2, "load_clip", lambda name, weights: CLIP(architecture_config(name)))
+    cfg = hub.load(str(path))
+    with torch.device("meta"):
+        segmentor = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
+    model = segmentor.model
+    assert segmentor.sliding_window == SlidingWindow((640, 640), 384, 0.333)
+    assert segmentor.prompts == prompt_set("single")
+    assert (model.pooling, model.train_pooling, model.aggregator.class_tokens) == (1, 2, 256)
+    assert model.resolution // model.clip.visual.patch_size == 24
+    depth = len(model.clip.visual.resblocks)
+    thirds = [round(depth / 3) - 1, round(2 * depth / 3) - 1]
+    assert list(model.guidance.layers) == thirds
+    head = sum(value.numel() for name, value in model.named_parameters() if not name.startswith("clip."))
+    assert 3e6 < head < 10e6
+
+
+@pytest.fixture(params=[None, SlidingWindow((48, 48), 32, 0.5)], ids=["whole", "windows"])
+def segmentor(small_clip, request):
+    parts = {"prompts": ["a {}."], "average_prompts": False, "synonyms": "first", "sliding_window": request.param}
+    return Segmentor(model=small_model(small_clip, size_divisibility=8), **parts).eval()
+
+
+def test_mixed_batch_equals_one_by_one(segmentor):
+    requests = [
+        request((40, 56), 1),
+        request((33, 61), 2, height=20, width=31),
+        request((40, 56), 3, Vocabulary.parse("sky, dog")),
+        request((40, 56), 4),
+    ]
+    together = segmentor(requests)
+    shapes = [tuple(answer["sem_seg"].shape) for answer in together]
+    assert shapes == [(3, 40, 56), (3, 20, 31), (2, 40, 56), (3, 40, 56)]
+    for alone, answer in zip(requests, together, strict=True):
+        assert 0 <= answer["sem_seg"].min() < answer["sem_seg"].max() <= 1
+        torch.testing.assert_close(segmentor([alone])[0]["sem_seg"], answer["sem_seg"], atol=1e-5, rtol=1e-4)
+
+
+def test_state_holds_every_tensor_once(segmentor):
+    names = [name for name, _ in segmentor.named_parameters(remove_duplicate=False)]
+    assert len(names) == len(list(segmentor.parameters()))
+
+
+def test_model_weights_hold_the_clip_too(small_clip, small_config, monkeypatch, tmp_path):
+    """A released file is all that is needed: no CLIP is loaded beside it."""
+    monkeypatch.setattr(cat_seg.d2, "architecture_config", lambda name: small_config)
+    monkeypatch.setattr(cat_seg.d2, "load_clip", lambda *_: pytest.fail("the checkpoint holds the CLIP"))
+    expected = small_model(small_clip)
+    file = tmp_path / "model_base.pth"
+    torch.save({"model": to_released(expected)}, file)
+    opts = settings(GUIDANCE_CHANNELS="[24, 16]", GUIDANCE_WIDTH="32", DECODER_GUIDANCE="[16, 16]", CLASS_TOKENS="6")
+    config, opts = str(ROOT / "configs/cat_seg/vitb_384.yaml"), [*opts, "MODEL.WEIGHTS", str(file)]
+    cfg = hub.load(config, opts)
+    model = CATSeg(cfg).model
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in expected.state_dict().items())
+    wrong = hub.load(
+        str(ROOT / "configs/cat_seg/vitb_384.yaml"), [*opts, "MODEL.CAT_SEG.LAYERS", "1", "MODEL.WEIGHTS", str(file)]
+    )
+    with pytest.raises(ValueError, match=r"model_base.pth are not those of this CAT-Seg: \d+ unknown"):
+        CATSeg(wrong)
