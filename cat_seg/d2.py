@@ -2,16 +2,21 @@
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from cat_seg.aggregation import Aggregator
 from cat_seg.checkpoint import load_checkpoint
 from cat_seg.decoder import Decoder
 from cat_seg.guidance import CLIPGuidance
 from cat_seg.model import CATSeg as CATSegModel
+from cat_seg.training import idle, pixel_loss, set_trainable
+from ovss.clip.embeddings import embed_rows
 from ovss.clip.model import CLIP, architecture_config
 from ovss.clip.weights import load_clip
 from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, configurable
 from ovss.d2.segmentor import Segmentor
-from ovss.inference import SlidingWindow
+from ovss.inference import SlidingWindow, merge_rows
 from ovss.templates import prompt_set
 from ovss.vocabulary import Vocabulary
 
@@ -43,6 +48,12 @@ def add_cat_seg_config(cfg: CfgNode) -> None:
     # Decoder: channels after each of the two stages, and of the guidance in each.
     node.DECODER_WIDTHS = [64, 32]
     node.DECODER_GUIDANCE = [32, 16]
+    # What of CLIP trains: none, attention (query and value weights of both towers), full (all of their blocks).
+    node.CLIP_FINETUNE = "attention"
+    # Value of pixels without a label, and whether they train as "none of the classes" (published) or not at all.
+    cfg.LOSS = CfgNode()
+    cfg.LOSS.IGNORE_LABEL = 255
+    cfg.LOSS.IGNORED_AS_NEGATIVE = True
     # Test on overlapping windows averaged with a view of the whole picture (published protocol), or on the whole alone.
     cfg.TEST.SLIDING_WINDOW = True
     # The picture is squashed to this (height, width) in pixels, and cut into windows of this side and overlap (share).
@@ -89,9 +100,13 @@ def build_cat_seg(cfg: CfgNode, clip: CLIP, prompts: int) -> CATSegModel:
 class CATSeg(Segmentor):
     """Built from cfg.MODEL.CLIP and cfg.MODEL.CAT_SEG; MODEL.WEIGHTS, where given, holds all of it, CLIP included."""
 
+    model: CATSegModel
+
     @configurable
-    def __init__(self, **parts: Any):
+    def __init__(self, *, ignore_label: int, ignored_as_negative: bool, **parts: Any):
         super().__init__(**parts)
+        self.ignore_label = ignore_label
+        self.ignored_as_negative = ignored_as_negative
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -101,6 +116,7 @@ class CATSeg(Segmentor):
         model = build_cat_seg(cfg, clip, len(prompts))
         if weights:
             load_checkpoint(model, weights)
+        set_trainable(model, cfg.MODEL.CAT_SEG.CLIP_FINETUNE)
         window = SlidingWindow(tuple(cfg.TEST.WINDOW_CANVAS), cfg.TEST.WINDOW_SIZE, cfg.TEST.WINDOW_OVERLAP)
         return {
             "model": model,
@@ -110,4 +126,23 @@ class CATSeg(Segmentor):
             "vocabulary": Vocabulary.parse(cfg.MODEL.VOCABULARY) if cfg.MODEL.VOCABULARY else None,
             "size_fit": cfg.INPUT.SIZE_FIT,
             "sliding_window": window if cfg.TEST.SLIDING_WINDOW else None,
+            "ignore_label": cfg.LOSS.IGNORE_LABEL,
+            "ignored_as_negative": cfg.LOSS.IGNORED_AS_NEGATIVE,
         }
+
+    def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Loss of crops of one size with `sem_seg` labels (H,W) and one vocabulary, whose words are encoded anew.
+
+        Raises:
+            ValueError: crops of a batch with different words.
+        """
+        vocabularies = {self.words_of(batched_input) for batched_input in batched_inputs}
+        if len(vocabularies) > 1:
+            raise ValueError(f"a batch of crops with {len(vocabularies)} vocabularies: training needs one")
+        rows, classes = vocabularies.pop().phrases(self.synonyms)
+        text = embed_rows(self.model.clip, rows, self.prompts, self.average_prompts)
+        images = torch.stack([batched_input["image"] for batched_input in batched_inputs]).to(self.device) / 255
+        labels = torch.stack([batched_input["sem_seg"] for batched_input in batched_inputs]).to(self.device)
+        logits = merge_rows(self.model.logits(images, text), torch.tensor(classes))
+        loss = pixel_loss(logits, labels.long(), self.ignore_label, self.ignored_as_negative)
+        return {"loss_sem_seg": loss + idle(self.model).to(loss)}

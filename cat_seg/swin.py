@@ -60,7 +60,7 @@ class WindowAttention(nn.Module):
         mask = None
         if shift:
             parts = [part.roll((-shift, -shift), dims=(2, 3)) for part in parts]
-            mask = shift_mask((x.shape[2], x.shape[3]), window, shift, x.device).to(x.dtype)
+            mask = shift_mask((x.shape[2], x.shape[3]), window, shift, x.device).to(parts[0].dtype)
             mask = mask.repeat_interleave(self.heads, dim=0)[None]
         query, key, value = (to_windows(part, window, self.heads) for part in parts)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)

@@ -9,6 +9,7 @@ Background words are asked for one by one and answered as one last class, "backg
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ class Vocabulary:
     """K classes. `synonyms[k]` holds all phrasings of class k, its name first; `background` may be empty.
 
     Raises:
-        ValueError: no class at all, an empty word, or a class that occurs twice.
+        ValueError: no class at all, an empty word, or a class that occurs twice. Classes may share a name as long as
+            their synonyms differ (ADE-847 has "screen, crt screen" and "screen, silver screen").
     """
 
     synonyms: tuple[tuple[str, ...], ...]
@@ -31,25 +33,27 @@ class Vocabulary:
     def __post_init__(self):
         if not self.synonyms:
             raise ValueError("an empty vocabulary: give at least one word, such as 'cat, wall'")
-        seen: dict[str, int] = {}
+        seen: dict[tuple[str, ...], int] = {}
         for index, phrasings in enumerate(self.synonyms):
             if not phrasings or not all(word.strip() for word in phrasings):
                 raise ValueError(f"class {index} of the vocabulary has an empty word: {phrasings!r}")
-            name = phrasings[0]
-            if name in seen:
-                raise ValueError(f"the vocabulary names {name!r} twice, as class {seen[name]} and as class {index}")
-            seen[name] = index
+            if phrasings in seen:
+                words = ", ".join(phrasings)
+                raise ValueError(
+                    f"the vocabulary names {words!r} twice, as class {seen[phrasings]} and as class {index}"
+                )
+            seen[phrasings] = index
         if not all(word.strip() for word in self.background):
             raise ValueError(f"the vocabulary has an empty background word: {self.background!r}")
-        if self.background and BACKGROUND in seen:
-            raise ValueError(
-                f"{BACKGROUND!r} is both class {seen[BACKGROUND]} and the name of the merged background words"
-            )
+        if self.background and BACKGROUND in self.names:
+            index = self.names.index(BACKGROUND)
+            raise ValueError(f"{BACKGROUND!r} is both class {index} and the name of the merged background words")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """First phrasing of each class, without the background."""
-        return tuple(phrasings[0] for phrasings in self.synonyms)
+        """First phrasing of each class, or all of them where classes share it; without the background."""
+        count = Counter(phrasings[0] for phrasings in self.synonyms)
+        return tuple(phrasings[0] if count[phrasings[0]] == 1 else ", ".join(phrasings) for phrasings in self.synonyms)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """CAT-Seg models for tests: a small one with seeded weights, and the published sizes with the weights of the rule."""
 
+import copy
 import json
 
 import numpy as np
@@ -16,7 +17,7 @@ from ovss.clip.model import CLIP, architecture_config
 
 
 def small_model(clip, prompts=1, class_tokens=6, resolution=64, **settings):
-    """On the small CLIP of conftest.py: 8 x 8 patches, windows of 4, everything random, padding tokens too."""
+    """On a copy of the small CLIP of conftest.py: 8 x 8 patches, windows of 4, all random, padding tokens too."""
     torch.manual_seed(1)
     decoder = Decoder(width=64, widths=[32, 16], guidance_channels=[24, 16], guidance_widths=[16, 16])
     aggregator = Aggregator(
@@ -24,7 +25,9 @@ def small_model(clip, prompts=1, class_tokens=6, resolution=64, **settings):
         class_tokens=class_tokens, decoder=decoder,
     )  # fmt: skip
     guidance = CLIPGuidance(width=64, layers=[1, 2], channels=[24, 16])
-    model = CATSeg(clip=clip, guidance=guidance, aggregator=aggregator, resolution=resolution, **settings)
+    model = CATSeg(
+        clip=copy.deepcopy(clip), guidance=guidance, aggregator=aggregator, resolution=resolution, **settings
+    )
     with torch.no_grad():
         for name, parameter in aggregator.named_parameters():
             if "padding" in name:

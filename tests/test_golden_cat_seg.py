@@ -14,6 +14,7 @@ import torch
 from cat_seg_parts import rule_model
 from PIL import Image
 
+from cat_seg.checkpoint import to_released
 from cat_seg.cost import cost_volume, most_similar
 from ovss import hub
 from ovss.clip.embeddings import embed_rows
@@ -106,6 +107,21 @@ def test_excerpt_with_strong_text_guidance(base, golden):
     weight.data /= 100
     close(logits[..., ::12, ::12], golden["tg100/logits_stride12"])
     assert np.abs(golden["tg100/logits_stride12"] - golden["plain/logits_stride12"]).max() > 0.01
+
+
+@pytest.mark.slow
+def test_config_holds_the_published_protocol(base, golden, tmp_path):
+    """From a released file, the config as it is and a picture to probabilities: nothing is set on a command line."""
+    file = tmp_path / "model_base.pth"
+    torch.save({"model": to_released(base)}, file)
+    config = str(ROOT / "configs/cat_seg/vitb_384.yaml")
+    predictor = hub.build_predictor(config, ["MODEL.WEIGHTS", str(file)], Vocabulary.parse(VOC), "cpu")
+    file.unlink()
+    image = skimage.data.astronaut()
+    resized = torch.from_numpy(np.ascontiguousarray(predictor.transform(image).transpose(2, 0, 1)))
+    request = {"image": resized, "height": image.shape[0], "width": image.shape[1], "vocabulary": predictor.vocabulary}
+    answer = predictor.segmentor([request])[0]["sem_seg"].numpy()
+    close(answer.reshape(20, -1)[:, golden["sw/pix_idx"]], golden["sw/pix_val"], absolute=5e-5)
 
 
 def photo(shared, picture):

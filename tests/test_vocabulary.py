@@ -120,3 +120,11 @@ def test_prompt_sets():
 def test_prompt_mistakes(name, message):
     with pytest.raises(ValueError, match=message):
         prompt_set(name)
+
+
+def test_classes_that_share_a_name_are_told_apart_by_their_synonyms():
+    vocabulary = Vocabulary.from_words(["screen, crt screen", "wall", "screen, silver screen"])
+    assert vocabulary.classes == ("screen, crt screen", "wall", "screen, silver screen")
+    assert vocabulary.phrases("first")[0] == [("screen",), ("wall",), ("screen",)]
+    with pytest.raises(ValueError, match="names 'screen, crt screen' twice, as class 0 and as class 1"):
+        Vocabulary.from_words(["screen, crt screen", "screen, crt screen"])

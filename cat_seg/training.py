@@ -1,0 +1,67 @@
+"""What CAT-Seg trains, and on which loss (CVPR 2024, second version). Plain torch; the loop is Detectron2's.
+
+Shapes: B crops, K classes, H W pixels of the labels, h w of the logits.
+"""
+
+import re
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cat_seg.model import CATSeg
+
+# Which of CLIP's parameters train, by name; both towers. The aggregator and the guidance always do.
+CLIP_FINETUNE = {
+    "none": None,
+    "attention": r"\.resblocks\.\d+\.attn\.[qv]_proj\.weight$",
+    "full": r"\.resblocks\.",
+}
+
+
+def set_trainable(model: CATSeg, clip_finetune: str) -> None:
+    """Freeze CLIP but for what `clip_finetune` names: "none", "attention" (published), "full" (all of the blocks).
+
+    Raises:
+        ValueError: an unknown way.
+    """
+    if clip_finetune not in CLIP_FINETUNE:
+        raise ValueError(f"unknown way to finetune CLIP {clip_finetune!r}; known: {', '.join(CLIP_FINETUNE)}")
+    pattern = CLIP_FINETUNE[clip_finetune]
+    for name, parameter in model.clip.named_parameters():
+        parameter.requires_grad_(pattern is not None and re.search(pattern, name) is not None)
+
+
+def idle(model: CATSeg) -> Tensor:
+    """A zero that depends on the trained query and key of CLIP's last image block, which the answer does not.
+
+    The published code computes both and drops them, so that their gradient is 0 and weight decay still shrinks them;
+    and data-parallel training needs a gradient of every trained parameter.
+    """
+    attention = model.clip.visual.resblocks[-1].get_submodule("attn")
+    unused = [*attention.get_submodule("q_proj").parameters(), *attention.get_submodule("k_proj").parameters()]
+    return sum((0 * parameter.sum() for parameter in unused if parameter.requires_grad), torch.zeros(()))
+
+
+def pixel_loss(logits: Tensor, labels: Tensor, ignore_label: int, ignored_as_negative: bool) -> Tensor:
+    """Binary cross-entropy of every class at every pixel, averaged.
+
+    Args:
+        logits: (B,K,h,w), resized to the labels.
+        labels: (B,H,W) long, classes 0..K-1 or `ignore_label`.
+        ignored_as_negative: pixels without a label count as "none of the classes" (published); else they are left out.
+
+    Raises:
+        ValueError: a label that is neither a class nor `ignore_label`.
+    """
+    logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    labelled = labels != ignore_label
+    if labelled.any() and not 0 <= labels[labelled].min() <= labels[labelled].max() < logits.shape[1]:
+        wrong = labels[labelled & ((labels < 0) | (labels >= logits.shape[1]))][0]
+        raise ValueError(f"label {int(wrong)}, but there are {logits.shape[1]} classes and {ignore_label} is no label")
+    # softplus(x) is the loss of "not this class"; of "this class" it is x less.
+    own = logits.gather(1, labels.where(labelled, 0).unsqueeze(1)).squeeze(1)
+    if ignored_as_negative:
+        return (F.softplus(logits).sum() - (own * labelled).sum()) / logits.numel()
+    total = (F.softplus(logits).sum(dim=1) - own) * labelled
+    return total.sum() / (labelled.sum() * logits.shape[1]).clamp_min(1)

@@ -1,0 +1,155 @@
+"""CAT-Seg's loss, what trains, and parity of one training step with the authors' code."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from cat_seg_parts import rule_model, small_model
+from PIL import Image
+
+from cat_seg.checkpoint import released_name
+from cat_seg.d2 import CATSeg
+from cat_seg.training import pixel_loss, set_trainable
+from ovss import hub
+from ovss.d2.mapper import InputTransform
+from ovss.templates import prompt_set
+from ovss.vocabulary import Vocabulary
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = {"vitb": "vitb_384", "vitl": "vitl_336"}
+WORDS = Vocabulary.parse("cat, wall, sea")
+
+
+def segmentor(model, clip_finetune="attention"):
+    set_trainable(model, clip_finetune)
+    parts = {"prompts": prompt_set("single"), "average_prompts": False, "synonyms": "first"}
+    return CATSeg(model=model, ignore_label=255, ignored_as_negative=True, **parts).train()
+
+
+def test_loss_by_hand():
+    """Two classes, one pixel of class 1 and one without label, all logits 0: every term is log 2."""
+    logits, labels = torch.zeros(1, 2, 1, 2), torch.tensor([[[1, 255]]])
+    for as_negative in (True, False):
+        assert pixel_loss(logits, labels, 255, as_negative).item() == pytest.approx(np.log(2))
+    logits = torch.tensor([[[[-2.0, 3.0]], [[1.0, 0.0]]]])
+    own = np.log1p(np.exp(-2)) + np.log1p(np.exp(-1))  # "not 0", "yes 1"
+    void = np.log1p(np.exp(3)) + np.log(2)  # "not 0", "not 1"
+    assert pixel_loss(logits, labels, 255, True).item() == pytest.approx((own + void) / 4)
+    assert pixel_loss(logits, labels, 255, False).item() == pytest.approx(own / 2)
+
+
+def test_loss_equals_one_hot_cross_entropy():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 5, 3, 4, generator=generator, requires_grad=True)
+    labels = torch.randint(0, 6, (2, 9, 7), generator=generator)  # 5 is no label here
+    resized = F.interpolate(logits, (9, 7), mode="bilinear", align_corners=False)
+    targets = F.one_hot(labels, 6)[..., :5].permute(0, 3, 1, 2).float()
+    plain = F.binary_cross_entropy_with_logits(resized, targets)
+    terms = F.binary_cross_entropy_with_logits(resized, targets, reduction="none").permute(0, 2, 3, 1)
+    masked = terms[labels != 5].mean()
+    for expected, as_negative in ((plain, True), (masked, False)):
+        found = pixel_loss(logits, labels, 5, as_negative)
+        torch.testing.assert_close(found, expected)
+        found_gradient, gradient = (torch.autograd.grad(x, logits, retain_graph=True)[0] for x in (found, expected))
+        torch.testing.assert_close(found_gradient, gradient)
+
+
+def test_loss_of_nothing_and_of_a_wrong_label():
+    nothing = torch.full((1, 2, 2), 255)
+    assert pixel_loss(torch.zeros(1, 3, 2, 2), nothing, 255, False).item() == 0
+    with pytest.raises(ValueError, match="label 3, but there are 3 classes and 255 is no label"):
+        pixel_loss(torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), 3), 255, True)
+
+
+@pytest.mark.parametrize(("mode", "per_block"), [("none", 0), ("attention", 2), ("full", 16)])
+def test_what_trains(small_clip, mode, per_block):
+    model = small_model(small_clip)
+    set_trainable(model, mode)
+    own = [*model.aggregator.parameters(), *model.guidance.parameters()]
+    assert all(parameter.requires_grad for parameter in own)
+    trained = [name for name, parameter in model.clip.named_parameters() if parameter.requires_grad]
+    blocks = len(small_clip.visual.resblocks) + len(small_clip.text.resblocks)
+    assert len(trained) == per_block * blocks
+    if mode == "attention":
+        assert {name.split(".attn.")[1] for name in trained} == {"q_proj.weight", "v_proj.weight"}
+
+
+def test_unknown_way_to_finetune(small_clip):
+    with pytest.raises(ValueError, match="unknown way to finetune CLIP 'all'; known: none, attention, full"):
+        set_trainable(small_model(small_clip), "all")
+
+
+def crops(count, size=64):
+    generator = torch.Generator().manual_seed(0)
+    return [
+        {
+            "image": torch.randint(0, 256, (3, size, size), dtype=torch.uint8, generator=generator),
+            "sem_seg": torch.randint(0, 3, (size, size), generator=generator),
+            "vocabulary": WORDS,
+        }
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("mode", ["none", "attention", "full"])
+def test_every_trained_parameter_gets_a_gradient(small_clip, mode):
+    """Also those that the answer does not depend on, as exact zeros: data-parallel training needs them."""
+    model = small_model(small_clip)
+    segmentor(model, mode)(crops(2))["loss_sem_seg"].backward()
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert [name for name, parameter in trained.items() if parameter.grad is None] == []
+    zero = {name for name, parameter in trained.items() if parameter.grad.abs().max() == 0}
+    assert all("clip.visual.resblocks.3.attn." in name for name in zero)
+
+
+def test_a_batch_of_different_words(small_clip):
+    batch = crops(2)
+    batch[1]["vocabulary"] = Vocabulary.parse("sky, dog")
+    with pytest.raises(ValueError, match="a batch of crops with 2 vocabularies"):
+        segmentor(small_model(small_clip))(batch)
+
+
+def golden_batch(shared, expected):
+    """Crops of two photos and made-up labels of the first 32 classes of COCO, as the expected step had them."""
+    names = json.loads((shared / "samples/class_texts/coco.json").read_text())[:32]
+    y, x = np.mgrid[:384, :384]
+    batch = []
+    for index, picture in enumerate(("astronaut", "chelsea")):
+        image = np.asarray(Image.open(shared / f"samples/photos/{picture}.png").convert("RGB"))
+        resized = InputTransform(min_size=640, max_size=2560)(image).transpose(2, 0, 1)
+        crop = np.ascontiguousarray(resized[:, 64 * index : 64 * index + 384, 32:416])
+        labels = ((y // 48) * 8 + x // 48 + 5 * index) % 32
+        labels[(y + x) % 97 < 9] = 255
+        assert (crop[:, ::4, ::4] == expected[f"train/crop{index}_stride4"]).all()
+        assert (labels == expected[f"train/label{index}"]).all()
+        batch.append({"image": torch.from_numpy(crop), "sem_seg": torch.from_numpy(labels)})
+    return [{**item, "vocabulary": Vocabulary.from_words(names)} for item in batch]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["vitb", "vitl"])
+def test_one_step_of_the_authors_code(shared, size):
+    expected = np.load(shared / f"golden/catseg_{size}.npz")
+    numbers = json.loads((shared / f"golden/catseg_{size}_train.json").read_text())
+    cfg = hub.load(str(ROOT / f"configs/cat_seg/{CONFIGS[size]}.yaml"))
+    model = rule_model(cfg)
+    loss = segmentor(model, cfg.MODEL.CAT_SEG.CLIP_FINETUNE)(golden_batch(shared, expected))["loss_sem_seg"]
+    assert loss.item() == pytest.approx(numbers["loss"], rel=1e-5)
+    loss.backward()
+    gradients = {released_name(name): p.grad for name, p in model.named_parameters() if p.requires_grad}
+    keys = json.loads((shared / f"golden/catseg_{size}_keys.json").read_text())
+    assert set(gradients) == set(keys["requires_grad"]) == set(numbers["grad_norms"])
+    for name, norm in numbers["grad_norms"].items():
+        # Softmax does not see the key's bias, so its gradient is rounding noise.
+        tolerance = {"abs": 1e-8} if name.endswith("attn.k.bias") and "swin" in name else {"rel": 1e-3, "abs": 1e-12}
+        assert gradients[name].norm().item() == pytest.approx(norm, **tolerance), name
+    total = torch.stack([gradient.norm() for gradient in gradients.values()]).norm().item()
+    assert total == pytest.approx(numbers["total_grad_norm"], rel=1e-3)
+    probes = {key.split("/")[3] for key in expected.files if key.startswith("probe/train/grad/")}
+    for name in probes:
+        key = f"probe/train/grad/{name}"
+        found = gradients[name].numpy().ravel()[expected[f"{key}/idx"]]
+        assert np.abs(found - expected[f"{key}/val"]).max() <= 1e-3 * expected[f"{key}/stat"][2] + 1e-8, name
