@@ -1,19 +1,13 @@
-"""CAT-Seg models for tests: a small one with seeded weights, and the published sizes with the weights of the rule."""
+"""A small CAT-Seg with seeded weights, and what it is given."""
 
 import copy
-import json
 
-import numpy as np
 import torch
-from golden_weights import make_tensor
 
 from cat_seg.aggregation import Aggregator
-from cat_seg.checkpoint import from_released, to_released
-from cat_seg.d2 import build_cat_seg
 from cat_seg.decoder import Decoder
 from cat_seg.guidance import CLIPGuidance
 from cat_seg.model import CATSeg
-from ovss.clip.model import CLIP, architecture_config
 
 
 def small_model(clip, prompts=1, class_tokens=6, resolution=64, **settings):
@@ -44,24 +38,3 @@ def small_text(rows, prompts=1, seed=0):
 
 def small_images(count=1, size=(40, 56), seed=0):
     return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(seed))
-
-
-def rule_state(shapes):
-    """A released state dict made by the rule of golden_weights.py; `shapes` name -> shape, without the masks."""
-    return {key: torch.from_numpy(np.array(make_tensor(key, shape))) for key, shape in shapes.items()}
-
-
-def rule_model(cfg, keys_file=None):
-    """The model of a config with the weights of the rule, through the adapter; on real weights' names where given."""
-    with torch.device("meta"):
-        model = build_cat_seg(cfg, CLIP(architecture_config(cfg.MODEL.CLIP.NAME)), prompts=1)
-    released = to_released(model)
-    shapes = {key: tuple(value.shape) for key, value in released.items()}
-    if keys_file is not None:
-        shapes = {key: tuple(shape) for key, shape, _ in json.loads(keys_file.read_text())["keys"]}
-    masks = {key: released[key] for key in shapes if key.endswith("attn_mask")}
-    state = from_released(model, rule_state({key: shapes[key] for key in shapes.keys() - masks.keys()}) | masks)
-    model.load_state_dict(state, assign=True)
-    for name, values in (("pixel_mean", model.clip.pixel_mean), ("pixel_std", model.clip.pixel_std)):
-        setattr(model, name, torch.tensor(values).view(3, 1, 1))
-    return model.eval()

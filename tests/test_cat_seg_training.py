@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from cat_seg_parts import rule_model, small_model
+from cat_seg_parts import small_model
+from golden_cat_seg import CONFIGS, rule_model
 from PIL import Image
 
 from cat_seg.checkpoint import released_name
@@ -19,7 +20,6 @@ from ovss.templates import prompt_set
 from ovss.vocabulary import Vocabulary
 
 ROOT = Path(__file__).parent.parent
-CONFIGS = {"vitb": "vitb_384", "vitl": "vitl_336"}
 WORDS = Vocabulary.parse("cat, wall, sea")
 
 

@@ -1,0 +1,76 @@
+"""CAT-Seg at its published sizes with the weights of golden_weights.py, run as the expected tensors were made."""
+
+import json
+
+import numpy as np
+import torch
+from golden_weights import make_tensor
+
+from cat_seg.checkpoint import from_released, to_released
+from cat_seg.d2 import build_cat_seg
+from ovss.clip.embeddings import embed_rows
+from ovss.clip.model import CLIP, architecture_config
+from ovss.d2.mapper import InputTransform
+from ovss.inference import SlidingWindow, fit
+from ovss.templates import prompt_set
+from ovss.vocabulary import Vocabulary
+
+CONFIGS = {"vitb": "vitb_384", "vitl": "vitl_336"}
+VOC = [
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+]
+WINDOW = SlidingWindow((640, 640), 384, 0.333)
+# What the published code runs with in either path.
+POOLING = {"plain": 2, "sw": 1}
+TEXT_GUIDANCE = "aggregator.text.0.weight"
+
+
+def rule_state(shapes):
+    """A released state dict made by the rule of golden_weights.py; `shapes` name -> shape, without the masks."""
+    return {key: torch.from_numpy(np.array(make_tensor(key, shape))) for key, shape in shapes.items()}
+
+
+def rule_model(cfg, keys_file=None):
+    """The model of a config with the weights of the rule, through the adapter; on real weights' names where given."""
+    with torch.device("meta"):
+        model = build_cat_seg(cfg, CLIP(architecture_config(cfg.MODEL.CLIP.NAME)), prompts=1)
+    released = to_released(model)
+    shapes = {key: tuple(value.shape) for key, value in released.items()}
+    if keys_file is not None:
+        shapes = {key: tuple(shape) for key, shape, _ in json.loads(keys_file.read_text())["keys"]}
+    masks = {key: released[key] for key in shapes if key.endswith("attn_mask")}
+    state = from_released(model, rule_state({key: shapes[key] for key in shapes.keys() - masks.keys()}) | masks)
+    model.load_state_dict(state, assign=True)
+    for name, values in (("pixel_mean", model.clip.pixel_mean), ("pixel_std", model.clip.pixel_std)):
+        setattr(model, name, torch.tensor(values).view(3, 1, 1))
+    return model.eval()
+
+
+@torch.no_grad()
+def encode(model, words):
+    rows, _ = Vocabulary.from_words(words).phrases("first")
+    return embed_rows(model.clip, rows, prompt_set("single"), average=False)
+
+
+def views(model, image, mode):
+    """What the model is given: (1,3,H,W) of the plain path, or (5,3,384,384) of the windows."""
+    resized = torch.from_numpy(InputTransform(min_size=640, max_size=2560)(image).copy()).permute(2, 0, 1) / 255
+    if mode == "sw":
+        return WINDOW.views(resized[None])[0]
+    return fit(resized, model.size_divisibility, "pad", model.pixel_mean)[None]
+
+
+@torch.no_grad()
+def run(model, image, text, mode):
+    """Logits of all views, and probabilities at the photo's size, from one pass."""
+    model.pooling = POOLING[mode]
+    logits = model.logits(views(model, image, mode), text)
+    fused = WINDOW.fuse(logits[None]) if mode == "sw" else logits.sigmoid()
+    answer = torch.nn.functional.interpolate(fused, image.shape[:2], mode="bilinear", align_corners=False)
+    return logits.numpy(), answer[0].numpy()
+
+
+def close(found, expected, relative=1e-4, absolute=None):
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= (absolute or relative * np.abs(expected).max())
