@@ -1,6 +1,7 @@
-"""Train or evaluate, as Detectron2's train_net.py: --config-file FILE --num-gpus N [--eval-only] [KEY VALUE ...].
+"""Evaluate, as Detectron2's train_net.py: --config-file FILE --num-gpus N [--eval-only] [KEY VALUE ...].
 
-CLIPtrase is training-free: it is evaluated with --eval-only. Exit code 2: a mistake in what was asked for.
+CLIPtrase is training-free, and CAT-Seg's training is not in this version: only --eval-only runs. Exit code 2: a mistake
+in what was asked for.
 """
 
 import argparse
@@ -27,7 +28,7 @@ def load(args: argparse.Namespace, device: str = "") -> CfgNode:
         raise ValueError("no --config-file: take one of configs/, such as configs/quickstart/cliptrase.yaml")
     cfg = hub.load(args.config_file, [*args.opts, *(("MODEL.DEVICE", device) if device else ())])
     if not args.eval_only:
-        raise ValueError(f"{cfg.MODEL.META_ARCHITECTURE} is training-free: add --eval-only")
+        raise ValueError("only evaluation is in this version (CLIPtrase is training-free): add --eval-only")
     if not cfg.DATASETS.TEST:
         raise ValueError("DATASETS.TEST is empty: name a data set, such as DATASETS.TEST \"('scenes_val',)\"")
     return cfg

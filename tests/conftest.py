@@ -4,12 +4,13 @@ import json
 import os
 from pathlib import Path
 
+# One thread each, for the programs that tests start too: the suite runs in as many processes as there are cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 import numpy as np
 import pytest
 import torch
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-torch.set_num_threads(max(1, (os.cpu_count() or 2)))
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

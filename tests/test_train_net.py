@@ -54,7 +54,7 @@ def test_two_processes_give_the_same_table(single, tmp_path):
 
 MISTAKES = {
     "no config": (["--eval-only"], "no --config-file: take one of configs/"),
-    "training": (QUICKSTART, "CLIPtrase is training-free: add --eval-only"),
+    "training": (QUICKSTART, "only evaluation is in this version"),
     "unknown key": (
         ["--eval-only", *QUICKSTART, "MODEL.CLIP.NAM", "x"],
         "unknown key MODEL.CLIP.NAM; did you mean MODEL.CLIP.NAME",
