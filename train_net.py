@@ -18,7 +18,7 @@ from ovss.d2.api import (
     log_engine,
     setup_logger,
 )
-from ovss.d2.devices import launch_main
+from ovss.d2.devices import USER_ERRORS, launch_main, plain_message
 from ovss.d2.evaluator import evaluate
 
 
@@ -47,6 +47,9 @@ if __name__ == "__main__":
     arguments = default_argument_parser().parse_args()
     try:
         launch_main(main, arguments, load(arguments).MODEL.DEVICE)
-    except (ValueError, ConnectionError) as error:
-        print(f"train_net.py: error: {error}", file=sys.stderr)
+    except USER_ERRORS as error:
+        print(f"train_net.py: error: {plain_message(error)}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("train_net.py: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -34,6 +34,12 @@ class Regions:
     upsample: int = 4
     median: int = 7
 
+    def __post_init__(self):
+        if self.eps <= 0 or self.min_points < 1 or self.upsample < 1:
+            raise ValueError(f"{self}: eps must be above 0, min_points and upsample at least 1")
+        if self.median < 1 or self.median % 2 == 0:
+            raise ValueError(f"median {self.median}: expected an odd number of pixels")
+
 
 class CLIPtrase(DenseModel):
     """Patch features against words, made one per region.
@@ -61,6 +67,8 @@ class CLIPtrase(DenseModel):
         input_scale: float = 1.0,
         positions: str = "offset",
     ):
+        if not 0 < input_scale <= 1:
+            raise ValueError(f"input_scale {input_scale}: expected a factor above 0, at most 1")
         super().__init__(clip)
         if attention not in ATTENTIONS:
             raise ValueError(f"unknown attention {attention!r}; known: {', '.join(ATTENTIONS)}")

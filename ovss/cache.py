@@ -51,19 +51,33 @@ def cached_tensor(kind: str, key: str, compute: Callable[[], Tensor]) -> Tensor:
         return stored
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock(str(path)):
-            stored = _read(path)
-            if stored is None:
-                stored = compute().detach().cpu().contiguous()
-                partial = path.with_suffix(f".{os.getpid()}.partial")
-                save_file({"tensor": stored}, partial)
-                os.replace(partial, path)
-            return stored
+        lock = file_lock(str(path))
+        lock.acquire()
     except OSError as error:
-        logger.warning(
-            "cache %s cannot be written (%s): computing without it; OVSS_CACHE names another folder", path.parent, error
-        )
-        return compute().detach().cpu().contiguous()
+        return _without_storing(path, error, compute().detach().cpu().contiguous())
+    try:
+        stored = _read(path)
+        if stored is None:
+            stored = compute().detach().cpu().contiguous()
+            _write(path, stored)
+        return stored
+    finally:
+        lock.release()
+
+
+def _write(path: Path, stored: Tensor) -> None:
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        save_file({"tensor": stored}, partial)
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:  # a full disk
+        partial.unlink(missing_ok=True)
+        _without_storing(path, error, stored)
+
+
+def _without_storing(path: Path, error: Exception, computed: Tensor) -> Tensor:
+    logger.warning("cache %s cannot be written (%s): going on without; OVSS_CACHE names another", path.parent, error)
+    return computed
 
 
 def _read(path: Path) -> Tensor | None:

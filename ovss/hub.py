@@ -29,6 +29,8 @@ def load(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
     if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
         raise ValueError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is unknown; take one of configs/")
     catalog.register_folder(cfg)
+    for name in cfg.DATASETS.TEST:
+        catalog.check_name(name)
     return cfg
 
 

@@ -49,10 +49,15 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         raise ImageError(f"{path}: {error or type(error).__name__}") from error
 
 
-def _decode(image: Image.Image) -> np.ndarray:
+def check_size(image: Image.Image) -> None:
+    """Raise ValueError for an opened file of more than `MAX_PIXELS`, before it is decoded."""
     pixels = image.width * image.height
     if pixels > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} = {pixels} pixels, more than the limit of {MAX_PIXELS}")
+
+
+def _decode(image: Image.Image) -> np.ndarray:
+    check_size(image)
     sixteen_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
     if image.mode in ("F", "I") and not sixteen_bit:
         raise ValueError(f"float or 32-bit values (mode {image.mode}) have no fixed range: convert to 8 or 16 bits")

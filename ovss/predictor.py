@@ -20,6 +20,7 @@ from ovss.vocabulary import BACKGROUND, Vocabulary
 # Scores of all classes at a photo's full size need K*H*W floats (847 classes, 12 megapixels: 40 GB). Above this many
 # values (1 GiB) the model is asked for a smaller answer of the same shape, and its labels are enlarged.
 MAX_SCORES = 2**28
+NO_WORDS = "no words to look for: give a vocabulary (--vocabulary), 'cat, wall' or a class file"
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Predictor:
         if vocabulary is not None:
             return Vocabulary.parse(vocabulary)
         if self.vocabulary is None:
-            raise ValueError("no words to look for: give a vocabulary (--vocabulary), 'cat, wall' or a class file")
+            raise ValueError(NO_WORDS)
         return self.vocabulary
 
 

@@ -23,8 +23,11 @@ def segment(args: argparse.Namespace) -> int:
     paths = find_images(args.input)
 
     from ovss.hub import build_predictor  # torch and the model: only once everything else is known to be right
+    from ovss.predictor import NO_WORDS
 
     predictor = build_predictor(args.config_file, config_opts(args), vocabulary, args.device)
+    if vocabulary is None and predictor.vocabulary is None:
+        raise ValueError(NO_WORDS)
     output = Path(args.output)
     output.mkdir(parents=True, exist_ok=True)
     broken = 0
@@ -32,14 +35,16 @@ def segment(args: argparse.Namespace) -> int:
     for path, stem in progress:
         try:
             image = read_image(path)
-        except ImageError as error:
+            found = predictor(image)
+        except ValueError as error:  # of this picture alone: words and config were checked before
             broken += 1
-            progress.write(f"ovss: skipped: {error}", file=sys.stderr)
+            reason = error if isinstance(error, ImageError) else f"{path}: {error}"
+            progress.write(f"ovss: skipped: {reason}", file=sys.stderr)
             continue
-        predictor(image).save(output, stem, image, file=str(path))
+        found.save(output, stem, image, file=str(path))
     print(f"{len(paths) - broken} of {len(paths)} pictures segmented, written to {output}/")
     if broken:
-        print(f"ovss: {broken} of {len(paths)} pictures could not be read", file=sys.stderr)
+        print(f"ovss: {broken} of {len(paths)} pictures could not be segmented", file=sys.stderr)
     return 1 if broken else 0
 
 

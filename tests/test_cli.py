@@ -94,7 +94,7 @@ def test_a_broken_file_is_reported_and_skipped(tmp_path, calls, capsys):
     output = capsys.readouterr()
     skipped, count = output.err.splitlines()
     assert skipped.startswith(f"ovss: skipped: {tmp_path}/in/b.png: not a readable picture")
-    assert count == "ovss: 1 of 3 pictures could not be read"
+    assert count == "ovss: 1 of 3 pictures could not be segmented"
     assert output.out == f"2 of 3 pictures segmented, written to {tmp_path}/out/\n"
 
 

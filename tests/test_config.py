@@ -26,6 +26,8 @@ def test_children_hold_their_base():
 
 
 BAD_OPTIONS = [
+    (["DATASETS.TEST", "('scenes_vall',)"], "which is no data set with words; did you mean 'scenes_val'"),
+    (["INPUT.FORMAT", "BGR"], "every model here reads 'RGB'"),
     (["MODEL.META_ARCHITECTURE", "CLIPtrace"], "MODEL.META_ARCHITECTURE 'CLIPtrace' is unknown"),
     (["MODEL.CLIP.WEIGTHS", "x"], "command line: unknown key MODEL.CLIP.WEIGTHS; did you mean MODEL.CLIP.WEIGHTS"),
     (["MODEL.CLIPTRACE.EPS", "1"], "unknown key MODEL.CLIPTRACE.EPS; did you mean MODEL.CLIPTRASE.EPS"),

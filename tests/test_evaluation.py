@@ -135,6 +135,23 @@ def test_pairs(data):
         catalog.pair_by_stem(data / "images", data / "empty")
 
 
+def test_equal_stems_are_refused(data):
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(data / "images/1.png")
+    with pytest.raises(ValueError, match=r"images: 1\.jpg and 1\.png have the same name without suffix"):
+        catalog.pair_by_stem(data / "images", data / "labels")
+
+
+def test_labels_must_be_whole_numbers(data):
+    Image.fromarray(np.full((4, 6), 0.9, np.float32)).save(data / "labels/0.tif")
+    with pytest.raises(ValueError, match="values of type float32, expected whole numbers"):
+        read_labels(str(data / "labels/0.tif"))
+
+
+def test_a_picture_that_is_too_thin(data):
+    with pytest.raises(ValueError, match="4000 x 3 px is too thin"):
+        InputTransform(min_size=128, max_size=512)(np.zeros((3, 4000, 3), np.uint8))
+
+
 def test_mapper_keeps_the_picture_and_its_words(data):
     mapper = InputMapper(InputTransform(min_size=8, max_size=100), "made")
     mapped = mapper(DatasetCatalog.get("made")[2])

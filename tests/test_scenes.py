@@ -36,7 +36,7 @@ def test_a_scene_is_always_the_same():
     scene = split_scene("val", 0)
     digest = hashlib.sha256(scene.image.tobytes() + scene.labels.tobytes() + scene.caption.encode()).hexdigest()
     assert digest.startswith("1287e75f84201be0")
-    assert scene.caption == "a picture of the water, the red star, the green circle"
+    assert scene.caption == "a green circle, a red star in front of the water"
 
 
 def test_scenes_of_other_seeds_and_splits_differ():

@@ -125,6 +125,38 @@ def hostile_pickle(folder):
     return path
 
 
+def torchscript_of(folder, name, write):
+    """A TorchScript archive whose pickle is what `write(pickler)` says."""
+    path = folder / name
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/constants.pkl", b"")
+        write(archive)
+    return path
+
+
+def circular_torchscript(folder):
+    # A module whose attribute "m" is itself: memoised before it is built.
+    code = b"\x80\x02c__torch__\nM\n)\x81q\x00}X\x01\x00\x00\x00mh\x00sb."
+    return torchscript_of(folder, "circle.pt", lambda archive: archive.writestr("x/data.pkl", code))
+
+
+def bomb_torchscript(folder):
+    """A storage that claims 4 values and unpacks to a gigabyte."""
+
+    def write(archive):
+        storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
+        archive.writestr("x/data.pkl", b"\x80\x02" + storage + b".")
+        with archive.open(zipfile.ZipInfo("x/data/0"), "w", force_zip64=True) as entry:
+            entry.write(b"\0" * 2**20)
+
+    return torchscript_of(folder, "bomb.pt", write)
+
+
+def numbered(folder):
+    torch.save({3: torch.zeros(2)}, folder / "numbered.pt")
+    return folder / "numbered.pt"
+
+
 def written(folder, name, content):
     (folder / name).write_bytes(content)
     return folder / name
@@ -134,13 +166,16 @@ BAD = {
     "missing": (lambda folder: folder / "nowhere.pt", "nowhere.pt: no such file or folder"),
     "empty folder": (lambda folder: folder, "expected one file of weights .* found none"),
     "empty file": (lambda folder: written(folder, "empty.pt", b""), "damaged, or not a file of weights"),
-    "text": (lambda folder: written(folder, "text.pt", b"<html>404</html>"), "damaged, or not a file of weights"),
+    "text": (lambda folder: written(folder, "text.pt", b"<html>404</html>"), "holds something else than tensors"),
     "bad safetensors": (
         lambda folder: written(folder, "x.safetensors", b"\xff" * 64),
         "damaged, or not a file of weights",
     ),
-    "hostile pickle": (hostile_pickle, "damaged, or not a file of weights"),
-    "hostile torchscript": (hostile_torchscript, "which no file of weights needs"),
+    "hostile pickle": (hostile_pickle, "holds something else than tensors"),
+    "hostile torchscript": (hostile_torchscript, "holds something else than tensors"),
+    "modules in a circle": (circular_torchscript, "holds something else than tensors"),
+    "zip bomb": (bomb_torchscript, "holds something else than tensors"),
+    "names that are numbers": (numbered, "not the name of a tensor"),
 }
 
 
@@ -203,3 +238,22 @@ def test_without_network(monkeypatch):
         match=r"timm/vit_base_patch16_clip_224.openai/ \(no route to host\) and https.*MODEL.CLIP.WEIGHTS /path",
     ):
         load_clip("ViT-B/16")
+
+
+def test_two_names_of_one_tensor(small, tmp_path):
+    torch.save(small | {"module.logit_scale": torch.zeros(())}, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match=r"x\.pt: two tensors for logit_scale"):
+        load_clip("small", tmp_path / "x.pt")
+
+
+def test_fused_tensor_that_does_not_split(small, tmp_path):
+    key = "visual.transformer.resblocks.0.attn.in_proj_bias"
+    torch.save(small | {key: torch.zeros(7)}, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match="does not split into query, key and value"):
+        load_clip("small", tmp_path / "x.pt")
+
+
+def test_values_that_are_not_finite(small, tmp_path):
+    torch.save(small | {"ln_final.bias": torch.full((32,), torch.nan)}, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match=r"text\.ln_final\.bias holds values that are not finite"):
+        load_clip("small", tmp_path / "x.pt")

@@ -11,8 +11,18 @@ _IGNORED = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
 
 
 def from_openai_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Translate OpenAI's names (also open_clip's; CLIPtrase's) to those of `CLIP`, splitting fused q, k, v."""
+    """Translate OpenAI's names (also open_clip's; CLIPtrase's) to those of `CLIP`, splitting fused q, k, v.
+
+    Raises:
+        ValueError: two names of one tensor, or a fused tensor that is not three of a kind.
+    """
     ours: dict[str, Tensor] = {}
+
+    def take(key: str, value: Tensor) -> None:
+        if key in ours:
+            raise ValueError(f"two tensors for {key}")
+        ours[key] = value
+
     for key, value in state.items():
         key = key.removeprefix("module.")
         if key in _IGNORED:
@@ -23,10 +33,12 @@ def from_openai_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         key = key.replace(".transformer.resblocks.", ".resblocks.")
         if ".attn.in_proj_" in key:
             stem, kind = key.split(".in_proj_")
+            if not value.ndim or value.shape[0] % 3 or not len(value):
+                raise ValueError(f"{key} of shape {tuple(value.shape)} does not split into query, key and value")
             for letter, part in zip("qkv", value.chunk(3), strict=True):
-                ours[f"{stem}.{letter}_proj.{kind}"] = part.clone()
+                take(f"{stem}.{letter}_proj.{kind}", part.clone())
         else:
-            ours[key] = value
+            take(key, value)
     return ours
 
 

@@ -21,6 +21,10 @@ _DTYPES = {
 }
 
 
+MAX_DEPTH = 32
+MAX_PICKLE_BYTES = 64 * 1024 * 1024
+
+
 class _Module:
     """Stands for any scripted module; its attributes are sub-modules and tensors."""
 
@@ -50,10 +54,13 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Tensor:
         _, dtype_name, key, _, count = pid
-        data = self._archive.read(f"{self._root}/data/{key}")
+        entry = self._archive.getinfo(f"{self._root}/data/{key}")
         dtype = _DTYPES[dtype_name]
-        if len(data) != count * dtype.itemsize:
-            raise pickle.UnpicklingError(f"tensor {key} has {len(data)} bytes, expected {count * dtype.itemsize}")
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != count * dtype.itemsize:
+            raise pickle.UnpicklingError(
+                f"tensor {key} is packed, or has {entry.file_size} bytes instead of {count * dtype.itemsize}"
+            )
+        data = self._archive.read(entry)
         return torch.frombuffer(bytearray(data), dtype=dtype) if count else torch.empty(0, dtype=dtype)
 
 
@@ -73,12 +80,16 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
     """
     with zipfile.ZipFile(path) as archive:
         root = next(name.rsplit("/", 1)[0] for name in archive.namelist() if name.endswith("/data.pkl"))
+        if archive.getinfo(f"{root}/data.pkl").file_size > MAX_PICKLE_BYTES:
+            raise pickle.UnpicklingError("its list of tensors is larger than any model's")
         module = _Unpickler(archive, root).load()
     tensors: dict[str, Tensor] = {}
     pending: list[tuple[str, Any]] = [("", module)]
     while pending:
         prefix, value = pending.pop()
         if isinstance(value, _Module):
+            if prefix.count(".") > MAX_DEPTH:
+                raise pickle.UnpicklingError("its modules contain each other")
             pending += [(f"{prefix}.{name}" if prefix else name, child) for name, child in vars(value).items()]
         elif isinstance(value, Tensor):
             tensors[prefix] = value

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -44,8 +43,8 @@ def load_clip(name: str, weights: str | Path = "") -> CLIP:
     with torch.device("meta"):
         clip = CLIP(config)
     _check(clip, state, name, path)
-    clip.load_state_dict(state, assign=True)
-    return clip.float().eval()
+    clip.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+    return clip.eval()
 
 
 def find_weights(path: str | Path) -> Path:
@@ -68,7 +67,11 @@ def find_weights(path: str | Path) -> Path:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a CLIP of any supported form into this project's keys. Raises ValueError, naming the file."""
-    return from_openai_keys(read_tensors(path))
+    tensors = read_tensors(path)
+    try:
+        return from_openai_keys(tensors)
+    except ValueError as error:
+        raise ValueError(f"weights {path}: {error}") from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -81,32 +84,32 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             state = read_torchscript(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        EOFError,
-        StopIteration,
-        SafetensorError,
-        pickle.UnpicklingError,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"weights {path}: damaged, or not a file of weights ({reason[:200]})") from error
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"weights {path}: holds something else than tensors, which is never run or read") from error
+    except Exception as error:  # damaged files fail in many ways: zipfile, struct, zlib, pickle, torch, safetensors
+        raise ValueError(f"weights {path}: damaged, or not a file of weights ({_first_line(error)})") from error
     for key in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"weights {path}: holds no state dict of tensors")
+    wrong = [key for key, value in state.items() if not isinstance(key, str) or value.is_complex()]
+    if wrong:
+        raise ValueError(f"weights {path}: {wrong[0]!r} is not the name of a tensor of real numbers")
     return dict(state)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:160] if str(error) else type(error).__name__
 
 
 def _check(clip: CLIP, state: Mapping[str, Tensor], name: str, path: Path) -> None:
     """Every tensor of the file used exactly once, every parameter given, all shapes equal; else say what differs."""
     problem = misfit(clip.state_dict(), state)
     if not problem:
+        wrong = [key for key, value in state.items() if not value.isfinite().all()]
+        if wrong:
+            raise ValueError(f"weights {path}: {wrong[0]} holds values that are not finite")
         return
     fitting = [other for other in (*ARCHITECTURES, TINY) if other != name and _fits(other, state)]
     advice = f"; it fits MODEL.CLIP.NAME {' or '.join(fitting)}" if fitting else ""
@@ -146,7 +149,7 @@ def _published(name: str) -> Path:
             with _quiet_hub():
                 return Path(download_pretrained(source, prefer_hf_hub=prefer_hub))
         except Exception as error:  # the hub's client and urllib raise many kinds
-            tried.append(f"{place} ({str(error).splitlines()[0][:160] if str(error) else type(error).__name__})")
+            tried.append(f"{place} ({_first_line(error)})")
     raise ConnectionError(
         f"no weights for {name}: none given, and downloading open_clip's {architecture.config} "
         f"{architecture.pretrained!r} failed; tried {' and '.join(tried)}. Give a local file or folder: {OPTION}"

@@ -1,5 +1,6 @@
 """Data sets in the catalog: the embedded scenes, and one's own folder. Records name files; images are read later."""
 
+import difflib
 import inspect
 from pathlib import Path
 
@@ -26,6 +27,14 @@ def register(name: str, records, vocabulary: Vocabulary, ignore_label: int, **me
         ignore_label=ignore_label,
         **metadata,
     )
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError, naming the nearest known one, for a data set that this project cannot evaluate."""
+    known = [known for known in DatasetCatalog.list() if MetadataCatalog.get(known).get("vocabulary")]
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
+        raise ValueError(f"DATASETS.TEST names {name!r}, which is no data set with words; did you mean {nearest[0]!r}?")
 
 
 def pair_by_stem(images: Path, labels: Path) -> list[dict[str, str]]:
@@ -57,7 +66,12 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...] | None) -> dict[str, Path]:
         files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in suffixes]
     if not files:
         raise ValueError(f"{folder}: no pictures in this folder")
-    return {file.stem: file for file in files}
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        if file.stem in by_stem:
+            raise ValueError(f"{folder}: {by_stem[file.stem].name} and {file.name} have the same name without suffix")
+        by_stem[file.stem] = file
+    return by_stem
 
 
 def _scene_records(split: str) -> list[dict[str, str]]:

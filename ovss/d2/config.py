@@ -59,6 +59,8 @@ def load_config(config_file: str, opts: Sequence[str] = (), systems: Sequence = 
     if len(opts) % 2:
         raise ValueError(f"settings come as pairs of KEY VALUE, got {len(opts)} words: {' '.join(opts)}")
     _explained(cfg, "command line", lambda: cfg.merge_from_list(list(opts)))
+    if config_file and cfg.INPUT.FORMAT != "RGB":
+        raise ValueError(f"INPUT.FORMAT {cfg.INPUT.FORMAT!r}: every model here reads 'RGB', as configs/base.yaml says")
     cfg.freeze()
     return cfg
 

@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from ovss.d2.api import comm, default_argument_parser, launch
 
 logger = logging.getLogger(__name__)
+# Mistakes of a user (files, words, settings), as against mistakes of this code.
+USER_ERRORS = (ValueError, OSError)
 
 
 def resolve_devices(num_gpus: int, device: str, cuda_count: int) -> tuple[int, str]:
@@ -46,6 +49,14 @@ def resolve_devices(num_gpus: int, device: str, cuda_count: int) -> tuple[int, s
     return 1, device
 
 
+def plain_message(error: BaseException) -> str:
+    """What an error says, without the traceback that a loading process wraps around it."""
+    text = str(error)
+    if "in DataLoader worker process" not in text:
+        return text
+    return text.strip().splitlines()[-1].split(": ", 1)[-1]
+
+
 def launch_main(main: Callable[[argparse.Namespace, str], None], args: argparse.Namespace, device: str) -> None:
     """Run `main(args, device)` in as many processes as `args.num_gpus` and `device` (MODEL.DEVICE) ask for.
 
@@ -58,16 +69,24 @@ def launch_main(main: Callable[[argparse.Namespace, str], None], args: argparse.
     alone = processes * args.num_machines <= 1
     with nullcontext() if alone or resolved != "cpu" else _cpu_children(processes), _meeting_point(args) as dist_url:
         target, arguments = (main, (args, resolved)) if alone else (_run_child, (main, args, resolved))
-        launch(target, processes, args.num_machines, args.machine_rank, dist_url, args=arguments)
+        try:
+            launch(target, processes, args.num_machines, args.machine_rank, dist_url, args=arguments)
+        except ProcessExitedException as error:  # the child has said why
+            sys.exit(error.exit_code)
 
 
 def _run_child(main: Callable[[argparse.Namespace, str], None], args: argparse.Namespace, device: str) -> None:
     """Run `main`, then end this child process at once, after all have finished.
 
     Detectron2 keeps its process groups to the end, and tearing down the interpreter with a gloo group alive sometimes
-    aborts (torch 2.15), which would turn a finished run into a failed one.
+    aborts (torch 2.15), which would turn a finished run into a failed one. A user's mistake ends it with one line and
+    exit code 2; any other error with its traceback.
     """
-    main(args, device)
+    try:
+        main(args, device)
+    except USER_ERRORS as error:
+        print(f"process {comm.get_rank()}: error: {plain_message(error)}", file=sys.stderr, flush=True)
+        os._exit(2)
     comm.synchronize()
     logging.shutdown()
     sys.stdout.flush()

@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import functional as TF
 
 from ovss.d2.api import CfgNode, MetadataCatalog, T
-from ovss.images import read_image
+from ovss.images import FORMATS, check_size, read_image
 
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -21,12 +21,15 @@ def read_labels(path: str) -> np.ndarray:
         ValueError: unreadable, or an image with colour channels.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
+            check_size(image)
             labels = np.asarray(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders of broken files raise nearly anything
         raise ValueError(f"label image {path}: cannot be read ({error})") from error
     if labels.ndim != 2:
         raise ValueError(f"label image {path}: {labels.shape[2]} channels, expected one channel of class indices")
+    if labels.dtype.kind not in "uib":
+        raise ValueError(f"label image {path}: values of type {labels.dtype}, expected whole numbers, class indices")
     return labels.astype(np.int64)
 
 
@@ -41,7 +44,7 @@ class InputTransform:
             raise ValueError(f"unknown INPUT.INTERPOLATION_TEST {interpolation!r}; known: {', '.join(INTERPOLATIONS)}")
         if min_size < 1 or max_size < min_size:
             raise ValueError(f"INPUT.MIN_SIZE_TEST {min_size} and MAX_SIZE_TEST {max_size}: expected 1 <= MIN <= MAX")
-        self.min_size = min_size
+        self.min_size, self.max_size = min_size, max_size
         self.interpolation = INTERPOLATIONS[interpolation]
         self.resize = T.ResizeShortestEdge([min_size, min_size], max_size, interp=self.interpolation)
         self.center_crop = center_crop
@@ -56,9 +59,12 @@ class InputTransform:
         )
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        if not self.center_crop:
-            return self.resize.get_transform(image).apply_image(image)
-        return np.asarray(self._square(Image.fromarray(image), self.interpolation))
+        if self.center_crop:
+            return np.asarray(self._square(Image.fromarray(image), self.interpolation))
+        longer, shorter = max(image.shape[:2]), min(image.shape[:2])
+        if 2 * self.max_size * shorter < longer:
+            raise ValueError(f"a picture of {image.shape[1]} x {image.shape[0]} px is too thin to be resized")
+        return self.resize.get_transform(image).apply_image(image)
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
         """The label image (H,W) int64 on the same pixels as the picture."""

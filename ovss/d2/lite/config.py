@@ -55,9 +55,9 @@ def get_cfg() -> CfgNode:
                 "WEIGHTS": "",  # checkpoint to load: a path or URL; empty for none
             },
             "INPUT": {
-                "MIN_SIZE_TEST": 800,  # shorter side of a test image in pixels; 0 keeps its size
+                "MIN_SIZE_TEST": 800,  # shorter side of a test image in pixels
                 "MAX_SIZE_TEST": 1333,  # bound on the longer side; wins over MIN_SIZE_TEST
-                "FORMAT": "BGR",  # order of colours that the mapper gives to the model: "RGB" or "BGR"
+                "FORMAT": "BGR",  # order of colours that a model reads; this project's read "RGB"
             },
             "DATASETS": {
                 "TRAIN": (),  # names in DatasetCatalog, used together
