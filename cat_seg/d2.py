@@ -1,5 +1,6 @@
 """CAT-Seg in Detectron2: its config keys and its entry in META_ARCH_REGISTRY. The only module here that reads cfg."""
 
+import logging
 from typing import Any
 
 import torch
@@ -19,6 +20,9 @@ from ovss.d2.segmentor import Segmentor
 from ovss.inference import SlidingWindow, merge_rows
 from ovss.templates import prompt_set
 from ovss.vocabulary import Vocabulary
+
+
+logger = logging.getLogger(__name__)
 
 
 def add_cat_seg_config(cfg: CfgNode) -> None:
@@ -116,6 +120,8 @@ class CATSeg(Segmentor):
         model = build_cat_seg(cfg, clip, len(prompts))
         if weights:
             load_checkpoint(model, weights)
+        else:
+            logger.warning("MODEL.WEIGHTS is empty: CAT-Seg's aggregator is untrained, its answers mean nothing")
         set_trainable(model, cfg.MODEL.CAT_SEG.CLIP_FINETUNE)
         window = SlidingWindow(tuple(cfg.TEST.WINDOW_CANVAS), cfg.TEST.WINDOW_SIZE, cfg.TEST.WINDOW_OVERLAP)
         return {
