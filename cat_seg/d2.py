@@ -21,7 +21,6 @@ from ovss.inference import SlidingWindow, merge_rows
 from ovss.templates import prompt_set
 from ovss.vocabulary import Vocabulary
 
-
 logger = logging.getLogger(__name__)
 
 
