@@ -254,7 +254,8 @@ def test_mistakes_end_in_one_line_and_leave_nothing(demo, hub, photo, tmp_path, 
 
 
 def run_script(*given: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(SCRIPT), *given]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
 
