@@ -16,7 +16,7 @@ from cat_seg.cost import cost_volume, most_similar
 from ovss import hub
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module", params=["vitb", "vitl"])
