@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 QUICKSTART = ["--config-file", "configs/quickstart/cliptrase.yaml"]
@@ -76,5 +78,24 @@ def test_mistakes_end_with_one_line_and_exit_code_2(case, tmp_path):
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("train_net.py: error: ")
     assert message in last
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out/inference").exists()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_bad_data_ends_with_one_line_from_any_process(processes, tmp_path):
+    """A label of another size, met by a child process or after a loader process: no traceback, exit code 2."""
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for index in range(2):
+        Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / f"images/{index}.png")
+        Image.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / f"labels/{index}.png")
+    (tmp_path / "classes.txt").write_text("red star\nsand\n")
+    paths = {"IMAGES": "images", "LABELS": "labels", "CLASSES": "classes.txt"}
+    named = [word for key, name in paths.items() for word in (f"DATASETS.FOLDER.{key}", str(tmp_path / name))]
+    opts = ["MODEL.DEVICE", "cpu", "DATASETS.TEST", "('folder',)", *named, "OUTPUT_DIR", str(tmp_path / "out")]
+    done = run("--eval-only", *QUICKSTART, "--num-gpus", str(processes), *opts)
+    assert done.returncode == 2, done.stderr[-1000:]
+    assert "is 50 x 40 px, its picture" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out/inference").exists()
