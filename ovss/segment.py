@@ -36,10 +36,9 @@ def segment(args: argparse.Namespace) -> int:
         try:
             image = read_image(path)
             found = predictor(image)
-        except ValueError as error:  # of this picture alone: words and config were checked before
+        except ImageError as error:  # of this picture alone; a mistake in words or config ends the run
             broken += 1
-            reason = error if isinstance(error, ImageError) else f"{path}: {error}"
-            progress.write(f"ovss: skipped: {reason}", file=sys.stderr)
+            progress.write(f"ovss: skipped: {path}: {str(error).removeprefix(f'{path}: ')}", file=sys.stderr)
             continue
         found.save(output, stem, image, file=str(path))
     print(f"{len(paths) - broken} of {len(paths)} pictures segmented, written to {output}/")

@@ -163,3 +163,16 @@ def test_version_help_and_demo():
 def test_help_loads_nothing_heavy():
     heavy = "{'torch', 'numpy', 'PIL', 'cv2', 'open_clip', 'tqdm'} & set(sys.modules)"
     assert run_python("-c", f"import sys, ovss.cli; ovss.cli.build_parser(); print({heavy})").stdout == "set()\n"
+
+
+def test_unknown_words_end_the_run_and_thin_pictures_do_not(tmp_path, capsys):
+    """With the real embedded model: a mistake in the words is the run's, a picture that cannot be resized its own."""
+    Image.new("RGB", (4000, 3)).save(tmp_path / "a.png")
+    Image.new("RGB", (64, 64)).save(tmp_path / "b.png")
+    config = str(Path(__file__).parent.parent / "configs/quickstart/cliptrase.yaml")
+    given = ["segment", "--config-file", config, "--input", str(tmp_path), "--output", str(tmp_path / "out")]
+    assert main([*given, "--device", "cpu", "--vocabulary", "zebra, sand"]) == 2
+    assert "does not know ['zebra']" in capsys.readouterr().err
+    assert main([*given, "--device", "cpu"]) == 1
+    assert "a.png: a picture of 4000 x 3 px is too thin" in capsys.readouterr().err
+    assert (tmp_path / "out/b_labels.png").is_file()

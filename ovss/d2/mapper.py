@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import functional as TF
 
 from ovss.d2.api import CfgNode, MetadataCatalog, T
-from ovss.images import FORMATS, check_size, read_image
+from ovss.images import FORMATS, ImageError, check_size, read_image
 
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -63,7 +63,7 @@ class InputTransform:
             return np.asarray(self._square(Image.fromarray(image), self.interpolation))
         longer, shorter = max(image.shape[:2]), min(image.shape[:2])
         if 2 * self.max_size * shorter < longer:
-            raise ValueError(f"a picture of {image.shape[1]} x {image.shape[0]} px is too thin to be resized")
+            raise ImageError(f"a picture of {image.shape[1]} x {image.shape[0]} px is too thin to be resized")
         return self.resize.get_transform(image).apply_image(image)
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
