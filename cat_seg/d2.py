@@ -1,4 +1,4 @@
-"""CAT-Seg in Detectron2: its config keys and its entry in META_ARCH_REGISTRY. The only module here that reads cfg."""
+"""CAT-Seg in Detectron2: its entry in META_ARCH_REGISTRY. The only module here that reads cfg; keys: `config.py`."""
 
 import logging
 from typing import Any
@@ -22,47 +22,6 @@ from ovss.templates import prompt_set
 from ovss.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
-
-
-def add_cat_seg_config(cfg: CfgNode) -> None:
-    """Add MODEL.CAT_SEG.* and the sliding window of TEST; the defaults are the second version's with ViT-B/16."""
-    cfg.MODEL.CAT_SEG = node = CfgNode()
-    # Every view is squashed to this square before CLIP, in pixels; a multiple of CLIP's patch.
-    node.RESOLUTION = 384
-    # Without the sliding window pictures are padded to multiples of this before the squash; 1: no border in the answer.
-    node.SIZE_DIVISIBILITY = 32
-    # How CLIP's position embeddings are resized: bicubic, or antialias (OpenCLIP's own way, for ViT-H and bigG).
-    node.POSITIONS = "bicubic"
-    # The two blocks of CLIP's image tower whose outputs guide the decoder (0-based), and the channels they come to.
-    node.GUIDANCE_LAYERS = [3, 7]
-    node.GUIDANCE_CHANNELS = [256, 128]
-    # Aggregator: hidden width, layers, attention heads, side of the windows in patches.
-    node.WIDTH = 128
-    node.LAYERS = 2
-    node.HEADS = 4
-    node.WINDOW = 12
-    # Channels of the projected text and appearance guidance.
-    node.GUIDANCE_WIDTH = 128
-    # Class aggregation sees this many classes: fewer are padded, more are cut to those most similar to the view.
-    node.CLASS_TOKENS = 256
-    # Class aggregation runs on a grid coarser by this factor: in training, and at test.
-    node.POOLING_TRAIN = 2
-    node.POOLING_TEST = 1
-    # Decoder: channels after each of the two stages, and of the guidance in each.
-    node.DECODER_WIDTHS = [64, 32]
-    node.DECODER_GUIDANCE = [32, 16]
-    # What of CLIP trains: none, attention (query and value weights of both towers), full (all of their blocks).
-    node.CLIP_FINETUNE = "attention"
-    # Value of pixels without a label, and whether they train as "none of the classes" (published) or not at all.
-    cfg.LOSS = CfgNode()
-    cfg.LOSS.IGNORE_LABEL = 255
-    cfg.LOSS.IGNORED_AS_NEGATIVE = True
-    # Test on overlapping windows averaged with a view of the whole picture (published protocol), or on the whole alone.
-    cfg.TEST.SLIDING_WINDOW = True
-    # The picture is squashed to this (height, width) in pixels, and cut into windows of this side and overlap (share).
-    cfg.TEST.WINDOW_CANVAS = [640, 640]
-    cfg.TEST.WINDOW_SIZE = 384
-    cfg.TEST.WINDOW_OVERLAP = 0.333
 
 
 def build_cat_seg(cfg: CfgNode, clip: CLIP, prompts: int) -> CATSegModel:
