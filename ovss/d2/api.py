@@ -13,20 +13,31 @@ __all__ = [
     "ENGINE",
     "META_ARCH_REGISTRY",
     "CfgNode",
+    "CommonMetricPrinter",
     "DatasetCatalog",
     "DatasetEvaluator",
     "DatasetEvaluators",
+    "DefaultTrainer",
     "DetectionCheckpointer",
+    "EventStorage",
+    "EventWriter",
+    "HookBase",
+    "JSONWriter",
     "MetadataCatalog",
     "PathManager",
     "T",
+    "TensorboardXWriter",
     "build_detection_test_loader",
+    "build_detection_train_loader",
+    "build_lr_scheduler",
     "build_model",
     "comm",
     "configurable",
     "default_argument_parser",
     "default_setup",
     "get_cfg",
+    "get_event_storage",
+    "hooks",
     "inference_on_dataset",
     "launch",
     "log_engine",
@@ -69,7 +80,7 @@ def _choose_engine() -> str:
 ENGINE = _choose_engine()
 
 if TYPE_CHECKING or ENGINE == "lite":  # the types of lite stand for both
-    from ovss.d2.lite import comm
+    from ovss.d2.lite import comm, hooks
     from ovss.d2.lite import transforms as T
     from ovss.d2.lite.catalog import DatasetCatalog, MetadataCatalog
     from ovss.d2.lite.checkpoint import DetectionCheckpointer
@@ -77,21 +88,48 @@ if TYPE_CHECKING or ENGINE == "lite":  # the types of lite stand for both
     from ovss.d2.lite.configurable import configurable
     from ovss.d2.lite.engine import default_argument_parser, default_setup
     from ovss.d2.lite.evaluation import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
+    from ovss.d2.lite.events import EventStorage, get_event_storage
     from ovss.d2.lite.file_io import PathManager
+    from ovss.d2.lite.hooks import HookBase
     from ovss.d2.lite.launch import launch
     from ovss.d2.lite.loader import build_detection_test_loader
     from ovss.d2.lite.logger import setup_logger
+    from ovss.d2.lite.lr_scheduler import build_lr_scheduler
     from ovss.d2.lite.modeling import META_ARCH_REGISTRY, build_model
+    from ovss.d2.lite.train_loader import build_detection_train_loader
+    from ovss.d2.lite.trainer import DefaultTrainer
+    from ovss.d2.lite.writers import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
 else:
     try:
         from detectron2.checkpoint import DetectionCheckpointer
         from detectron2.config import CfgNode, configurable, get_cfg
-        from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
+        from detectron2.data import (
+            DatasetCatalog,
+            MetadataCatalog,
+            build_detection_test_loader,
+            build_detection_train_loader,
+        )
         from detectron2.data import transforms as T
-        from detectron2.engine import default_argument_parser, default_setup, launch
+        from detectron2.engine import (
+            DefaultTrainer,
+            HookBase,
+            default_argument_parser,
+            default_setup,
+            hooks,
+            launch,
+        )
         from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
         from detectron2.modeling import META_ARCH_REGISTRY, build_model
+        from detectron2.solver import build_lr_scheduler
         from detectron2.utils import comm
+        from detectron2.utils.events import (
+            CommonMetricPrinter,
+            EventStorage,
+            EventWriter,
+            JSONWriter,
+            TensorboardXWriter,
+            get_event_storage,
+        )
         from detectron2.utils.file_io import PathManager
         from detectron2.utils.logger import setup_logger
     except Exception as error:

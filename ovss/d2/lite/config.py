@@ -55,6 +55,15 @@ def get_cfg() -> CfgNode:
                 "WEIGHTS": "",  # checkpoint to load: a path or URL; empty for none
             },
             "INPUT": {
+                "MIN_SIZE_TRAIN": (800,),  # shorter side of a training image in pixels
+                "MIN_SIZE_TRAIN_SAMPLING": "choice",  # "choice": one of MIN_SIZE_TRAIN; "range": from first to last
+                "MAX_SIZE_TRAIN": 1333,  # bound on the longer side; wins over MIN_SIZE_TRAIN
+                "RANDOM_FLIP": "horizontal",  # mirror half of the training images: "horizontal", "vertical" or "none"
+                "CROP": {
+                    "ENABLED": False,  # train on random crops
+                    "TYPE": "relative_range",  # see RandomCrop: relative, relative_range, absolute, absolute_range
+                    "SIZE": [0.9, 0.9],  # of the crop, height and width: shares of the image, or pixels, by TYPE
+                },
                 "MIN_SIZE_TEST": 800,  # shorter side of a test image in pixels
                 "MAX_SIZE_TEST": 1333,  # bound on the longer side; wins over MIN_SIZE_TEST
                 "FORMAT": "BGR",  # order of colours that a model reads; this project's read "RGB"
@@ -63,11 +72,36 @@ def get_cfg() -> CfgNode:
                 "TRAIN": (),  # names in DatasetCatalog, used together
                 "TEST": (),  # names in DatasetCatalog, evaluated one by one
             },
-            "TEST": {},  # evaluation; the project adds its keys
+            "SOLVER": {
+                "MAX_ITER": 40000,  # steps of the optimizer
+                "IMS_PER_BATCH": 16,  # training images per step, in all processes together
+                "BASE_LR": 0.001,  # learning rate that the schedule multiplies
+                "WEIGHT_DECAY": 0.0001,
+                "WEIGHT_DECAY_NORM": 0.0,  # of the parameters of normalization layers
+                "CLIP_GRADIENTS": {
+                    "ENABLED": False,
+                    "CLIP_TYPE": "value",  # "value": clip each number; "norm": the norm of each parameter's gradient
+                    "CLIP_VALUE": 1.0,  # the bound
+                    "NORM_TYPE": 2.0,  # p of the L-p norm
+                },
+                "LR_SCHEDULER_NAME": "WarmupMultiStepLR",  # or WarmupCosineLR
+                "STEPS": (30000,),  # WarmupMultiStepLR: iterations after which the rate is multiplied by GAMMA
+                "GAMMA": 0.1,
+                "BASE_LR_END": 0.0,  # WarmupCosineLR: rate at the end
+                "WARMUP_ITERS": 1000,  # iterations of rising or constant low rate at the start; 0 for none
+                "WARMUP_FACTOR": 0.001,  # share of the rate at which the warm-up starts
+                "WARMUP_METHOD": "linear",  # or "constant"
+                "CHECKPOINT_PERIOD": 5000,  # iterations between checkpoints
+            },
+            "TEST": {
+                "EVAL_PERIOD": 0,  # iterations between evaluations while training; 0 for only at the end
+            },
             "DATALOADER": {
+                "ASPECT_RATIO_GROUPING": True,  # batches of images all wider than high, or none
                 "NUM_WORKERS": 4,  # loading processes per process of the run; 0 loads in the process itself
             },
             "OUTPUT_DIR": "./output",  # logs, config.yaml, results
+            "VIS_PERIOD": 0,  # iterations between pictures of training data in TensorBoard; 0 for none
             "SEED": -1,  # of python, numpy and torch, plus the rank; negative for a new one at each run
             "CUDNN_BENCHMARK": False,  # let cuDNN try algorithms; helps training with images of one size
             "FLOAT32_PRECISION": "",  # "highest", "high" or "medium" for matrix products on a GPU; empty keeps torch's

@@ -1,0 +1,200 @@
+"""What happens around the steps of a training run: timing, learning rates, checkpoints, evaluation, writing.
+
+A hook sees its trainer as `self.trainer`. Imports fvcore and torch.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from fvcore.common.checkpoint import PeriodicCheckpointer as FvcorePeriodicCheckpointer
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler as TorchLRScheduler
+
+from ovss.d2.lite import comm
+from ovss.d2.lite.writers import EventWriter
+
+if TYPE_CHECKING:
+    from ovss.d2.lite.trainer import DefaultTrainer
+
+logger = logging.getLogger(__name__)
+
+
+class HookBase:
+    """Called by the trainer: once before and after training, and before and after every step; `state_dict` is saved.
+
+    `after_train` is called after a failure too; training went to its end where `trainer.iter == trainer.max_iter`.
+    """
+
+    trainer: "DefaultTrainer"
+
+    def before_train(self) -> None: ...
+
+    def after_train(self) -> None: ...
+
+    def before_step(self) -> None: ...
+
+    def after_step(self) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+class CallbackHook(HookBase):
+    """A hook of functions that take the trainer."""
+
+    def __init__(
+        self,
+        *,
+        before_train: Callable[[Any], None] | None = None,
+        after_train: Callable[[Any], None] | None = None,
+        before_step: Callable[[Any], None] | None = None,
+        after_step: Callable[[Any], None] | None = None,
+    ):
+        self._functions = {
+            "before_train": before_train,
+            "after_train": after_train,
+            "before_step": before_step,
+            "after_step": after_step,
+        }
+
+    def _call(self, name: str) -> None:
+        function = self._functions[name]
+        if function is not None:
+            function(self.trainer)
+
+    def before_train(self) -> None:
+        self._call("before_train")
+
+    def after_train(self) -> None:
+        self._call("after_train")
+
+    def before_step(self) -> None:
+        self._call("before_step")
+
+    def after_step(self) -> None:
+        self._call("after_step")
+
+
+class IterationTimer(HookBase):
+    """Records the seconds of every step as "time" but those of the first, which are slower; logs the speed at the end.
+
+    Its place is before all other hooks, so that it times the steps alone.
+    """
+
+    def __init__(self, warmup_iter: int = 3):
+        self.warmup_iter = warmup_iter
+
+    def before_train(self) -> None:
+        self._train_start = time.perf_counter()
+        self._seconds: list[float] = []
+
+    def before_step(self) -> None:
+        self._step_start = time.perf_counter()
+
+    def after_step(self) -> None:
+        seconds = time.perf_counter() - self._step_start
+        if self.trainer.iter - self.trainer.start_iter + 1 >= self.warmup_iter:
+            self._seconds.append(seconds)
+            self.trainer.storage.put_scalar("time", seconds)
+
+    def after_train(self) -> None:
+        total = timedelta(seconds=int(time.perf_counter() - self._train_start))
+        if self._seconds:
+            mean = sum(self._seconds) / len(self._seconds)
+            logger.info(f"training took {total}, hooks included; {mean:.4f} s per iteration without them")
+
+
+class LRScheduler(HookBase):
+    """Records the learning rate as "lr" and steps the trainer's scheduler, after every iteration."""
+
+    def before_train(self) -> None:
+        self._group = _summary_group(self.trainer.optimizer)
+
+    def after_step(self) -> None:
+        lr = self.trainer.optimizer.param_groups[self._group]["lr"]
+        self.trainer.storage.put_scalar("lr", lr, smoothing_hint=False)
+        self.trainer.scheduler.step()
+
+    @property
+    def scheduler(self) -> TorchLRScheduler:
+        return self.trainer.scheduler
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.scheduler.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.scheduler.load_state_dict(state_dict)
+
+
+def _summary_group(optimizer: Optimizer) -> int:
+    """Index of the parameter group whose rate is shown: the largest, or one of the commonest rate if all have one."""
+    groups = optimizer.param_groups
+    sizes = [len(group["params"]) for group in groups]
+    if max(sizes) > 1:
+        return sizes.index(max(sizes))
+    rates = [group["lr"] for group in groups]
+    return rates.index(Counter(rates).most_common(1)[0][0])
+
+
+class PeriodicCheckpointer(FvcorePeriodicCheckpointer, HookBase):
+    """Saves model_<iteration> every `period` iterations, and model_final after the last."""
+
+    def before_train(self) -> None:
+        self.max_iter = self.trainer.max_iter
+
+    def after_step(self) -> None:
+        self.step(self.trainer.iter)
+
+
+class EvalHook(HookBase):
+    """Calls a function that evaluates, every `eval_period` iterations (0: never) and after the last, in all processes.
+
+    Its nested dict of numbers is recorded as scalars "data set/metric".
+    """
+
+    def __init__(self, eval_period: int, eval_function: Callable[[], Mapping], eval_after_train: bool = True):
+        self._period, self._function, self._after_train = eval_period, eval_function, eval_after_train
+
+    def _evaluate(self) -> None:
+        self.trainer.storage.put_scalars(smoothing_hint=False, **_flatten(self._function() or {}))
+        comm.synchronize()  # the others wait for the main process, rather than in the middle of their next step
+
+    def after_step(self) -> None:
+        done = self.trainer.iter + 1
+        if self._period > 0 and done % self._period == 0 and done != self.trainer.max_iter:
+            self._evaluate()
+
+    def after_train(self) -> None:
+        if self._after_train and self.trainer.iter >= self.trainer.max_iter:
+            self._evaluate()
+
+
+def _flatten(results: Mapping, prefix: str = "") -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for name, value in results.items():
+        flat |= _flatten(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {f"{prefix}{name}": float(value)}
+    return flat
+
+
+class PeriodicWriter(HookBase):
+    """Lets writers write every `period` iterations and after the last, and closes them."""
+
+    def __init__(self, writers: Sequence[EventWriter], period: int = 20):
+        self._writers, self._period = writers, period
+
+    def after_step(self) -> None:
+        done = self.trainer.iter + 1
+        if done % self._period == 0 or done == self.trainer.max_iter:
+            for writer in self._writers:
+                writer.write()
+
+    def after_train(self) -> None:
+        for writer in self._writers:
+            writer.write()  # what other hooks have recorded since
+            writer.close()
