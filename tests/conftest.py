@@ -1,6 +1,7 @@
 """Fixtures that several test files share. Tests never touch the user's cache or the network."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -68,3 +69,17 @@ def rule_clip(rule_weights):
     from ovss.clip.weights import load_clip
 
     return load_clip("ViT-B/16", rule_weights)
+
+
+@pytest.fixture
+def restored_loggers():
+    """Undo what `setup_logger` does to the global loggers, and close the files."""
+    loggers = [logging.getLogger(name) for name in ("fvcore", "ovss", "detectron2")]
+    before = [(logger.level, logger.propagate, [*logger.handlers]) for logger in loggers]
+    yield
+    for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler) and handler not in handlers:
+                handler.close()
+        logger.handlers[:] = handlers
+        logger.level, logger.propagate = level, propagate

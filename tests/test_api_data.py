@@ -1,4 +1,6 @@
-"""The seam: records, loader and resizing, on Detectron2 and on lite alike."""
+"""The seam: records, loaders and augmentations, on Detectron2 and on lite alike."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -57,3 +59,122 @@ def test_resize_is_pillow_bilinear_for_images_and_nearest_for_labels():
     assert transform.inverse().apply_image(resized.image).shape == image.shape
     wide = api.T.ResizeTransform(1, 2, 1, 4)  # floats: half-pixel centres, 0 + {0, 1/4, 3/4, 1} * 8
     np.testing.assert_allclose(wide.apply_image(np.asarray([[0.0, 8.0]])), [[0, 2, 6, 8]])
+
+
+@pytest.fixture
+def train_cfg():
+    """A config for training on ten records, two at a time, in this process."""
+    shapes = [(4, 3), (3, 4), (3, 3), (2, 6), (7, 5)]
+    records = [{"value": i, "width": shapes[i % 5][0], "height": shapes[i % 5][1]} for i in range(10)]
+    api.DatasetCatalog.register("test_train_loader", lambda: records)
+    cfg = api.get_cfg()
+    cfg.DATASETS.TRAIN, cfg.SEED, cfg.SOLVER.IMS_PER_BATCH = ("test_train_loader",), 7, 2
+    cfg.DATALOADER.NUM_WORKERS, cfg.DATALOADER.ASPECT_RATIO_GROUPING = 0, False
+    yield cfg
+    api.DatasetCatalog.remove("test_train_loader")
+
+
+def batches(cfg, count):
+    loader = api.build_detection_train_loader(cfg, mapper=dict)
+    return list(itertools.islice(iter(loader), count))
+
+
+def values(cfg, count):
+    return [record["value"] for batch in batches(cfg, count) for record in batch]
+
+
+def test_training_stream_is_one_shuffle_after_the_other(train_cfg):
+    stream = values(train_cfg, 15)
+    epochs = [stream[start : start + 10] for start in (0, 10, 20)]
+    assert [sorted(epoch) for epoch in epochs] == [list(range(10))] * 3
+    assert len({tuple(epoch) for epoch in [*epochs, range(10)]}) == 4
+    assert values(train_cfg, 15) == stream
+    train_cfg.DATALOADER.NUM_WORKERS = 2
+    assert values(train_cfg, 15) == stream
+    train_cfg.SEED = 8
+    assert values(train_cfg, 15) != stream
+
+
+def test_processes_share_the_stream(train_cfg, monkeypatch):
+    stream = values(train_cfg, 12)
+    shares = []
+    monkeypatch.setattr(api.comm, "get_world_size", lambda: 2)
+    for rank in (0, 1):
+        monkeypatch.setattr(api.comm, "get_rank", lambda rank=rank: rank)
+        shares.append(values(train_cfg, 12)[:12])
+    assert shares == [stream[0:24:2], stream[1:24:2]]
+
+
+def test_batches_by_aspect_ratio_hold_wide_pictures_or_none(train_cfg):
+    train_cfg.DATALOADER.ASPECT_RATIO_GROUPING = True
+    grouped = batches(train_cfg, 25)
+    assert {len(batch) for batch in grouped} == {2}
+    wide = [[record["width"] > record["height"] for record in batch] for batch in grouped]
+    assert {tuple(one) for one in wide} == {(True, True), (False, False)}
+    assert {record["value"] for batch in grouped for record in batch} == set(range(10))
+
+
+def augmented(augmentation, seed=0, size=(20, 30)):
+    """Every pixel of the picture tells its place; its labels tell the same."""
+    places = np.arange(size[0] * size[1], dtype=np.float32).reshape(size)
+    pair = api.T.AugInput(places, sem_seg=places.astype(np.float64))
+    np.random.seed(seed)  # noqa: NPY002 (the generator that augmentations draw from)
+    api.T.AugmentationList([augmentation])(pair)
+    np.testing.assert_array_equal(pair.image, pair.sem_seg)
+    return places, pair.image
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "heights", "widths"),
+    [
+        ("absolute", (8, 9), (8, 8), (9, 9)),
+        ("absolute", (50, 9), (20, 20), (9, 9)),  # the picture's side where the crop's is longer
+        ("relative", (0.5, 0.22), (10, 10), (7, 7)),  # 6.6 and a half
+        ("relative_range", (0.5, 0.9), (10, 20), (27, 30)),
+        ("absolute_range", (8, 25), (8, 20), (8, 25)),
+    ],
+)
+def test_random_crops_lie_in_the_picture_everywhere_alike(kind, size, heights, widths):
+    shapes, tops, lefts = set(), set(), set()
+    for seed in range(60):
+        _, cropped = augmented(api.T.RandomCrop(kind, size), seed)
+        top, left = divmod(int(cropped[0, 0]), 30)
+        assert int(cropped[-1, -1]) == (top + cropped.shape[0] - 1) * 30 + left + cropped.shape[1] - 1
+        shapes.add(cropped.shape)
+        tops.add(top)
+        lefts.add(left)
+    for (least, most), found in ((heights, {h for h, _ in shapes}), (widths, {w for _, w in shapes})):
+        assert min(found) == least
+        assert max(found) == most
+    assert min(lefts) == 0
+    assert max(lefts) == 30 - min(w for _, w in shapes) or len(shapes) > 1
+    assert (tops == {0}) == (heights == (20, 20))
+
+
+def test_flips_mirror_image_and_labels():
+    for options, mirrored in (({}, np.s_[:, ::-1]), ({"horizontal": False, "vertical": True}, np.s_[::-1])):
+        always, never = (augmented(api.T.RandomFlip(prob, **options)) for prob in (1.0, 0.0))
+        np.testing.assert_array_equal(always[1], always[0][mirrored])
+        np.testing.assert_array_equal(never[1], never[0])
+    halves = [augmented(api.T.RandomFlip(), seed)[1][0, 0] == 0 for seed in range(100)]
+    assert 35 < sum(halves) < 65
+    with pytest.raises(ValueError, match="horiz"):
+        api.T.RandomFlip(horizontal=True, vertical=True)
+
+
+def test_a_crop_of_one_class_alone_is_drawn_again():
+    labels = np.tile(np.arange(40, dtype=np.uint8) // 10 % 2, (12, 1))  # stripes as wide as the crop
+    labels[:9] = 255
+    image = np.repeat(labels[..., None], 3, axis=2)
+
+    def shares(area):
+        crop = api.T.RandomCrop_CategoryAreaConstraint("absolute", (12, 10), area, 255)
+        for seed in range(50):
+            pair = api.T.AugInput(image, sem_seg=labels)
+            np.random.seed(seed)  # noqa: NPY002 (the generator that augmentations draw from)
+            crop(pair)
+            np.testing.assert_array_equal(pair.image[..., 0], pair.sem_seg)
+            yield (pair.sem_seg == 0).sum() / (pair.sem_seg != 255).sum()
+
+    assert 15 < sum(0.2 < share < 0.8 for share in shares(1.0)) < 35  # any crop: 15 of the 31 places
+    assert all(0.2 < share < 0.8 for share in shares(0.8))

@@ -1,27 +1,11 @@
 """The seam: inference, checkpoints, models, command line and log, on Detectron2 and on lite alike."""
 
-import logging
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from ovss.d2 import api
-
-
-@pytest.fixture
-def restored_loggers():
-    """Undo what `setup_logger` does to the global loggers, and close the files."""
-    loggers = [logging.getLogger(name) for name in ("fvcore", "ovss", "detectron2")]
-    before = [(logger.level, logger.propagate, [*logger.handlers]) for logger in loggers]
-    yield
-    for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
-        for handler in logger.handlers:
-            if isinstance(handler, logging.FileHandler) and handler not in handlers:
-                handler.close()
-        logger.handlers[:] = handlers
-        logger.level, logger.propagate = level, propagate
 
 
 class Count(api.DatasetEvaluator):

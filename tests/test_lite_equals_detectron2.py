@@ -1,11 +1,19 @@
-"""Lite equals Detectron2 where that is at hand: defaults, resizing, shares of the processes, pairs of files."""
+"""Lite equals Detectron2 where that is at hand: defaults, augmentations, loaders, learning rates, checkpoints."""
+
+import itertools
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
+from train_parts import Trainer, by_hand, parameters, settings
 
 from ovss.d2.lite import transforms as lite_T
 from ovss.d2.lite.config import get_cfg
 from ovss.d2.lite.loader import share
+from ovss.d2.lite.lr_scheduler import build_lr_scheduler
+from ovss.d2.lite.train_loader import TrainingSampler, build_detection_train_loader
+from ovss.d2.lite.trainer import DefaultTrainer
 
 pytest.importorskip("detectron2", reason="compares lite with Detectron2, which is not installed")
 
@@ -73,3 +81,93 @@ def test_share_equals_detectron2():
             for rank in range(world_size):
                 theirs = Real._get_local_indices(size, world_size, rank)
                 assert list(share(size, world_size, rank)) == list(theirs)
+
+
+def test_crops_and_flips_equal_detectron2_for_the_same_seed():
+    from detectron2.data import transforms as real_T
+
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 2, (8, 12)).repeat(5, 0).repeat(5, 1).astype(np.uint8)
+    image = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    policies = [
+        lambda T: T.RandomCrop("absolute", (30, 70)),
+        lambda T: T.RandomCrop("relative", (0.33, 0.77)),
+        lambda T: T.RandomCrop("relative_range", (0.3, 0.6)),
+        lambda T: T.RandomCrop("absolute_range", (10, 50)),
+        lambda T: T.RandomCrop_CategoryAreaConstraint("absolute", (10, 12), 0.7),
+        lambda T: T.RandomCrop_CategoryAreaConstraint("absolute_range", (5, 20), 0.5, 1),
+        lambda T: T.RandomCrop_CategoryAreaConstraint("relative_range", (0.1, 0.1), 1.0),
+        lambda T: T.RandomFlip(),
+        lambda T: T.RandomFlip(0.3, horizontal=False, vertical=True),
+    ]
+    for policy in policies:
+        pair = []
+        for T in (lite_T, real_T):
+            np.random.seed(5)  # noqa: NPY002 (the generator that both draw from)
+            made = [T.AugInput(image, sem_seg=labels) for _ in range(30)]
+            for one in made:
+                T.AugmentationList([policy(T)])(one)
+            pair.append(made)
+        for ours, theirs in zip(*pair, strict=True):
+            np.testing.assert_array_equal(ours.image, theirs.image)
+            np.testing.assert_array_equal(ours.sem_seg, theirs.sem_seg)
+        assert len({one.image.tobytes() for one in pair[0]}) > 1
+
+
+def test_training_stream_equals_detectron2(monkeypatch):
+    from detectron2.data import build_detection_train_loader as real_build
+    from detectron2.data.samplers import TrainingSampler as Real
+    from detectron2.utils import comm as real_comm
+
+    from ovss.d2.lite import comm
+
+    records = [{"value": i, "width": 5 + i % 3, "height": 4 + i % 4} for i in range(11)]
+    for grouping in (False, True):
+        options = {"mapper": dict, "total_batch_size": 3, "aspect_ratio_grouping": grouping}
+        ours = build_detection_train_loader(records, sampler=TrainingSampler(11, seed=6), **options)
+        theirs = real_build(records, sampler=Real(11, seed=6), **options)
+        assert [*itertools.islice(ours, 20)] == [*itertools.islice(theirs, 20)]
+    for module in (comm, real_comm):
+        monkeypatch.setattr(module, "get_world_size", lambda: 3)
+        monkeypatch.setattr(module, "get_rank", lambda: 1)
+    assert [*itertools.islice(TrainingSampler(11, 6), 40)] == [*itertools.islice(Real(11, seed=6), 40)]
+
+
+@pytest.mark.parametrize("name", ["WarmupMultiStepLR", "WarmupCosineLR"])
+@pytest.mark.parametrize("warmup", [(0, "linear"), (7, "linear"), (7, "constant"), (90, "linear")])
+def test_learning_rates_equal_detectron2(name, warmup):
+    from detectron2.config import get_cfg as real_get_cfg
+    from detectron2.solver import build_lr_scheduler as real_build
+
+    rates = []
+    for cfg, build in ((get_cfg(), build_lr_scheduler), (real_get_cfg(), real_build)):
+        cfg.SOLVER.MAX_ITER, cfg.SOLVER.STEPS, cfg.SOLVER.BASE_LR_END = 50, (20, 35, 60), 0.0001
+        cfg.SOLVER.LR_SCHEDULER_NAME = name
+        cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.WARMUP_METHOD = warmup
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.3)
+        scheduler = build(cfg, optimizer)
+        rates.append([])
+        for _ in range(50):
+            rates[-1].append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+    assert rates[0] == rates[1]
+
+
+@pytest.mark.parametrize("first", ["lite", "detectron2"])
+def test_each_engine_resumes_the_checkpoints_of_the_other(first, tmp_path, restored_loggers):
+    from detectron2.config import get_cfg as real_get_cfg
+    from detectron2.engine import DefaultTrainer as RealTrainer
+
+    methods = {name: vars(Trainer)[name] for name in ("build_model", "build_optimizer", "build_train_loader", "test")}
+    cfg = settings(tmp_path, MAX_ITER=6, CHECKPOINT_PERIOD=3)
+    real_cfg = real_get_cfg()
+    real_cfg.merge_from_other_cfg(cfg)
+    trainers = [(DefaultTrainer, cfg), (RealTrainer, real_cfg)][:: 1 if first == "lite" else -1]
+    for step, (base, config) in enumerate(trainers):
+        trainer = type("Fitting", (base,), methods)(config)
+        trainer.resume_or_load(resume=True)
+        assert trainer.start_iter == 3 * step
+        trainer.train()
+        (tmp_path / "last_checkpoint").write_text("model_0000002.pth")
+    assert torch.equal(parameters(trainer.model), parameters(by_hand(cfg)[0]))

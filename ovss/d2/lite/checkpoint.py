@@ -1,5 +1,8 @@
-"""Load weights into a model from a .pth or .safetensors file, executing nothing in it. Imports fvcore and torch."""
+"""Save and load checkpoints: files written whole, and read without executing anything. Imports fvcore and torch."""
 
+import os
+from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import torch
@@ -8,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ovss.d2.lite import comm
-from ovss.d2.lite.file_io import PathManager
+from ovss.d2.lite.file_io import PathManager, write_whole
 
 _TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 
@@ -21,6 +24,22 @@ class DetectionCheckpointer(Checkpointer):
         super().__init__(model, save_dir, save_to_disk=save_to_disk, **parts)
         self.path_manager = PathManager
 
+    def save(self, name: str, **extra: Any) -> None:
+        """Write model, parts and `extra` to <save_dir>/<name>.pth, and that name to last_checkpoint."""
+        if not (self.save_dir and self.save_to_disk):
+            return
+        states = {part: content.state_dict() for part, content in self.checkpointables.items()}
+        path = os.path.join(self.save_dir, f"{name}.pth")
+        PathManager.mkdirs(self.save_dir)
+        write_whole(path, partial(torch.save, {"model": self.model.state_dict(), **states, **extra}))
+        self.logger.info(f"checkpoint written to {path}")
+        self.tag_last_checkpoint(f"{name}.pth")
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Name the checkpoint from which a resumed run goes on."""
+        path = os.path.join(self.save_dir, "last_checkpoint")
+        write_whole(path, methodcaller("write", last_filename_basename.encode()))
+
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """Load a local file or URL ("" loads nothing); keys missing, unknown or of another shape are warned of.
 
@@ -30,7 +49,7 @@ class DetectionCheckpointer(Checkpointer):
         if path:
             path = PathManager.get_local_path(path)
             if not PathManager.isfile(path):
-                raise ValueError(f"checkpoint {path}: no such file; check MODEL.WEIGHTS")
+                raise ValueError(f"checkpoint {path}: no such file; check MODEL.WEIGHTS or last_checkpoint")
         return super().load(path, checkpointables)
 
     def _load_file(self, filename: str) -> dict[str, Any]:

@@ -1,0 +1,117 @@
+"""The seam: training, on Detectron2 and on lite alike; a plain loop of torch is the reference."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from train_parts import RECORDS, Notes, Trainer, by_hand, json_lines, parameters, settings
+
+from ovss.d2 import api
+from ovss.d2.devices import launch_main
+
+pytestmark = pytest.mark.usefixtures("restored_loggers")
+
+
+def test_training_equals_a_plain_loop_exactly(tmp_path):
+    cfg = settings(tmp_path, MAX_ITER=25)
+    trainer = Trainer(cfg)
+    trainer.train()
+    assert torch.equal(parameters(trainer.model), parameters(by_hand(cfg)[0]))
+    assert trainer._last_eval_results == {"drawn": {"weight": trainer.model.line.weight[0, 0].item()}}
+
+
+class Failing(Trainer):
+    """Fails before its fifth step."""
+
+    def run_step(self):
+        if self.iter == 4:
+            raise RuntimeError("the power is gone")
+        super().run_step()
+
+
+def test_a_resumed_run_ends_as_an_unbroken_one(tmp_path):
+    cfg = settings(tmp_path, MAX_ITER=7, CHECKPOINT_PERIOD=3)
+    broken = Failing(cfg)
+    broken.resume_or_load(resume=True)  # there is nothing to resume
+    events = []
+    broken.register_hooks([Notes(events)])
+    with pytest.raises(RuntimeError, match="power"):
+        broken.train()
+    assert events[-2:] == [("before_step", 4), ("after_train", 4)]
+    assert not hasattr(broken, "_last_eval_results")
+    resumed = Trainer(cfg)
+    resumed.resume_or_load(resume=True)
+    assert resumed.start_iter == 3
+    resumed.train()
+    assert torch.equal(parameters(resumed.model), parameters(by_hand(cfg)[0]))
+    whole = torch.load(tmp_path / "model_final.pth", weights_only=True)
+    assert whole["iteration"] == whole["trainer"]["iteration"] == 6
+
+    cfg.MODEL.WEIGHTS = str(tmp_path / "model_final.pth")
+    other = Trainer(cfg)
+    other.resume_or_load(resume=False)  # the weights alone
+    assert (other.start_iter, other.iter, other.optimizer.state_dict()["state"]) == (0, 0, {})
+    assert torch.equal(parameters(other.model), parameters(resumed.model))
+
+
+def test_a_loss_that_is_not_finite_ends_training_before_it_spoils_the_weights(tmp_path):
+    class Spoiled(Trainer):
+        @classmethod
+        def build_train_loader(cls, cfg):
+            good = RECORDS[:4]
+            return iter([good, good, [{"x": [1.0, 1.0], "y": math.nan}], good])
+
+    trainer = Spoiled(settings(tmp_path, MAX_ITER=4))
+    with pytest.raises(FloatingPointError, match=r"iteration.*2(.|\n)*loss_fit.*nan"):
+        trainer.train()
+    model, _, _ = by_hand(settings(tmp_path, MAX_ITER=4), steps=2)
+    assert torch.equal(parameters(trainer.model), parameters(model))
+
+
+class StreamTrainer(Trainer):
+    """Trains on the shuffled stream of all records, each process on its share of every batch."""
+
+    @classmethod
+    def build_model(cls, cfg):
+        model = super().build_model(cfg)
+        if api.comm.get_rank():
+            nn.init.ones_(model.line.weight)  # all start from the main process's weights
+        return model
+
+    @classmethod
+    def build_train_loader(cls, cfg):
+        return api.build_detection_train_loader(cfg, mapper=dict)
+
+    @classmethod
+    def test(cls, cfg, model):
+        return {}
+
+
+def train_stream(args, device):
+    """Top of a module: child processes must find it. Data sets are registered in each."""
+    api.DatasetCatalog.register("test_stream", lambda: RECORDS)
+    try:
+        cfg = settings(args.folder, MAX_ITER=5, IMS_PER_BATCH=4)
+        cfg.DATASETS.TRAIN, cfg.SEED = ("test_stream",), 7
+        cfg.DATALOADER.NUM_WORKERS, cfg.DATALOADER.ASPECT_RATIO_GROUPING = 0, False
+        trainer = StreamTrainer(cfg)
+        trainer.train()
+        same = [
+            torch.equal(parameters(trainer.model), other) for other in api.comm.all_gather(parameters(trainer.model))
+        ]
+        assert all(same)
+    finally:
+        api.DatasetCatalog.remove("test_stream")
+
+
+@pytest.mark.skipif(api.ENGINE != "lite", reason="Detectron2's trainer tells torch to use GPUs, also on the CPU")
+def test_two_processes_train_as_one_on_the_whole_batch(tmp_path):
+    for processes in (1, 2):
+        args = api.default_argument_parser().parse_args(["--num-gpus", str(processes)])
+        args.folder = str(tmp_path / str(processes))
+        launch_main(train_stream, args, "cpu")
+    one, two = (torch.load(tmp_path / name / "model_final.pth", weights_only=True) for name in "12")
+    torch.testing.assert_close(two["model"], one["model"])
+    losses = [[line["total_loss"] for line in json_lines(tmp_path / name) if "total_loss" in line] for name in "12"]
+    assert losses[0] == pytest.approx(losses[1])

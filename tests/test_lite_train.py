@@ -1,0 +1,97 @@
+"""Training: what only lite promises alone: whole checkpoints, clear errors, its line of progress."""
+
+import logging
+import re
+
+import pytest
+import torch
+from torch import nn
+from train_parts import RECORDS, Fit, settings
+
+from ovss.d2.lite import transforms as T
+from ovss.d2.lite.checkpoint import DetectionCheckpointer
+from ovss.d2.lite.config import get_cfg
+from ovss.d2.lite.events import EventStorage
+from ovss.d2.lite.train_loader import TrainingSampler, build_detection_train_loader
+from ovss.d2.lite.trainer import DefaultTrainer
+from ovss.d2.lite.writers import CommonMetricPrinter
+
+
+class Full:
+    """A part of a checkpoint that cannot be written to its end."""
+
+    def state_dict(self):
+        return {"file": open(__file__, encoding="utf-8")}
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path):
+    model = nn.Linear(2, 1)
+    DetectionCheckpointer(model, str(tmp_path / "new")).save("model_0000001", iteration=1)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
+    assert {*before} == {"model_0000001.pth", "last_checkpoint"}
+    for name in ("model_0000001", "model_0000002"):
+        with pytest.raises(TypeError, match="pickle"):
+            DetectionCheckpointer(model, str(tmp_path / "new"), full=Full()).save(name)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()} == before
+    DetectionCheckpointer(model, str(tmp_path), save_to_disk=False).save("other")
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_a_resume_from_nowhere_names_the_file(tmp_path):
+    (tmp_path / "last_checkpoint").write_text("model_0000009.pth")
+    with pytest.raises(ValueError, match=r"model_0000009\.pth: no such file; check .*last_checkpoint"):
+        DetectionCheckpointer(nn.Linear(2, 1), str(tmp_path)).resume_or_load("", resume=True)
+
+
+def test_what_a_trainer_leaves_open_is_named():
+    for name in ("build_optimizer", "test"):
+        with pytest.raises(NotImplementedError, match=f"DefaultTrainer must define {name}"):
+            getattr(DefaultTrainer, name)(get_cfg(), None)
+    with pytest.raises(NotImplementedError, match="build_train_loader"):
+        DefaultTrainer.build_train_loader(get_cfg())
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ValueError, match="'square'; known: relative, "):
+        T.RandomCrop("square", (3, 3))
+    with pytest.raises(ValueError, match="0 records"):
+        TrainingSampler(0)
+    with pytest.raises(ValueError, match=r"IMS_PER_BATCH 0 .* 1 processes"):
+        build_detection_train_loader(RECORDS, mapper=dict, total_batch_size=0)
+
+
+def test_without_a_seed_every_stream_is_another():
+    streams = [iter(TrainingSampler(50)) for _ in range(2)]
+    assert [next(streams[0]) for _ in range(50)] != [next(streams[1]) for _ in range(50)]
+
+
+def test_printer_says_what_is_known_and_nothing_after_the_end(caplog):
+    printer = CommonMetricPrinter(max_iter=100)
+    with EventStorage(0) as storage, caplog.at_level(logging.INFO):
+        storage.put_scalars(total_loss=0.5, data_time=0.25)
+        printer.write()
+        storage.iter = 9
+        storage.put_scalars(total_loss=1.5, data_time=0.75, time=2.0)
+        storage.put_scalar("lr", 0.0002, smoothing_hint=False)
+        printer.write()
+        storage.iter = 100
+        printer.write()
+    told = [re.sub(r"  max_mem: \d+M", "", message) for message in caplog.messages]
+    assert told == [
+        "iter: 0  total_loss: 0.5  data_time: 0.2500  last_data_time: 0.2500",
+        "eta: 0:03:00  iter: 9  total_loss: 1  time: 2.0000  last_time: 2.0000  "  # 90 steps of 2 s
+        "data_time: 0.5000  last_data_time: 0.7500  lr: 0.0002",
+    ]
+
+
+def test_a_state_of_an_absent_hook_is_warned_of(tmp_path, caplog):
+    methods = {
+        "build_model": classmethod(lambda cls, cfg: Fit()),
+        "build_optimizer": classmethod(lambda cls, cfg, model: torch.optim.AdamW(model.parameters(), 0.1)),
+        "build_train_loader": classmethod(lambda cls, cfg: iter(RECORDS)),
+    }
+    trainer = type("Fitting", (DefaultTrainer,), methods)(settings(tmp_path))
+    state = trainer.state_dict()
+    state["hooks"]["Magic"] = {"power": 1}
+    trainer.load_state_dict(state)
+    assert "hook Magic" in caplog.text

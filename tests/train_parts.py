@@ -1,0 +1,101 @@
+"""A model of three numbers and what trains it, by the seam's trainer and by hand."""
+
+import itertools
+import json
+import math
+
+import torch
+from torch import nn
+
+from ovss.d2 import api
+
+RECORDS = [{"x": [float(i % 3), float(i % 4)], "y": float(i % 5)} for i in range(12)]
+
+
+class Fit(nn.Module):
+    """Fits y by a line in x; two losses."""
+
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(2, 1)
+
+    def forward(self, records):
+        x, y = (torch.tensor([record[key] for record in records]) for key in "xy")
+        return {"loss_fit": (self.line(x)[:, 0] - y).square().mean(), "loss_size": self.line.weight.square().sum() / 9}
+
+
+class Trainer(api.DefaultTrainer):
+    """Trains on the same four records at every step; a weight is its score."""
+
+    @classmethod
+    def build_model(cls, cfg):
+        torch.manual_seed(3)
+        return Fit()
+
+    @classmethod
+    def build_optimizer(cls, cfg, model):
+        return torch.optim.AdamW(model.parameters(), cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
+
+    @classmethod
+    def build_train_loader(cls, cfg):
+        return itertools.repeat(RECORDS[:4])
+
+    @classmethod
+    def test(cls, cfg, model):
+        return {"drawn": {"weight": model.line.weight[0, 0].item()}}
+
+
+def settings(folder, **solver):
+    cfg = api.get_cfg()
+    cfg.OUTPUT_DIR, cfg.MODEL.DEVICE = str(folder), "cpu"
+    cfg.SOLVER.LR_SCHEDULER_NAME, cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.BASE_LR = "WarmupCosineLR", 0, 0.1
+    for key, value in solver.items():
+        cfg.SOLVER[key] = value
+    return cfg
+
+
+def parameters(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def by_hand(cfg, steps=None):
+    """The same training written out: the model, and loss and learning rate of every step."""
+    torch.manual_seed(3)
+    model = Fit()
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=cfg.SOLVER.WEIGHT_DECAY)
+    losses, rates = [], []
+    for step in range(cfg.SOLVER.MAX_ITER if steps is None else steps):
+        rates.append(cfg.SOLVER.BASE_LR * 0.5 * (1 + math.cos(math.pi * step / cfg.SOLVER.MAX_ITER)))
+        optimizer.param_groups[0]["lr"] = rates[-1]
+        loss = sum(model(RECORDS[:4]).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return model, losses, rates
+
+
+def json_lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+
+
+class Notes(api.HookBase):
+    """Notes every call with the iteration."""
+
+    def __init__(self, events):
+        self.events = events
+
+    def note(self, moment):
+        self.events.append((moment, self.trainer.iter))
+
+    def before_train(self):
+        self.note("before_train")
+
+    def before_step(self):
+        self.note("before_step")
+
+    def after_step(self):
+        self.note("after_step")
+
+    def after_train(self):
+        self.note("after_train")
