@@ -24,8 +24,6 @@ from ovss.d2.evaluator import evaluate
 
 def load(args: argparse.Namespace, device: str = "") -> CfgNode:
     """The config of a command line, checked; `device` overrides MODEL.DEVICE."""
-    if not args.config_file:
-        raise ValueError("no --config-file: take one of configs/, such as configs/quickstart/cliptrase.yaml")
     cfg = hub.load(args.config_file, [*args.opts, *(("MODEL.DEVICE", device) if device else ())])
     if not args.eval_only:
         raise ValueError("only evaluation is in this version (CLIPtrase is training-free): add --eval-only")

@@ -46,15 +46,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_picture_arguments(parser: argparse.ArgumentParser, written: str) -> None:
-    """Arguments of every command that runs a model on pictures; `written` says what goes into --output."""
+def add_picture_arguments(parser: argparse.ArgumentParser, written: str) -> "argparse._MutuallyExclusiveGroup":
+    """Arguments of every command that runs a model on pictures; `written` says what goes into --output.
+
+    Returns: the group of --config-file, of which exactly one must be given; a command may add others to it.
+    """
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--config-file", metavar="FILE", help="the model, such as configs/quickstart/cliptrase.yaml")
     add = parser.add_argument
-    add("--config-file", required=True, metavar="FILE", help="the model, such as configs/quickstart/cliptrase.yaml")
     add("--input", required=True, nargs="+", metavar="PATH", help="pictures, folders, or patterns like 'a*.jpg'")
     add("--output", required=True, metavar="FOLDER", help=f"where {written}")
     add("--weights", metavar="PATH", help="local CLIP weights; short for --opts MODEL.CLIP.WEIGHTS PATH")
     add("--device", help="cpu, cuda, cuda:1, ...; default: the config's")
     add("--opts", nargs="*", default=[], metavar="KEY VALUE", help="config values to change, in pairs")
+    return model
 
 
 def config_opts(args: argparse.Namespace) -> list[str]:
@@ -63,10 +68,21 @@ def config_opts(args: argparse.Namespace) -> list[str]:
 
 
 def _segment_arguments(parser: argparse.ArgumentParser) -> None:
-    add_picture_arguments(parser, "NAME_overlay.jpg, NAME_labels.png and NAME.json go")
+    model = add_picture_arguments(parser, "NAME_overlay.jpg, NAME_labels.png and NAME.json go")
+    model.add_argument(
+        "--model", type=_packaged, metavar="PATH", help="in its place: a trained model with its config inside"
+    )
     parser.add_argument(
         "--vocabulary", metavar="WORDS", help="'cat, wall', or a .json or .txt class file; default: the config's"
     )
+
+
+def _packaged(path: str) -> str:
+    if not path.endswith(".safetensors"):
+        raise argparse.ArgumentTypeError(
+            f"{path} is no .safetensors file; other weights need --config-file and --opts MODEL.WEIGHTS {path}"
+        )
+    return path
 
 
 def _segment(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, MetadataCatalog, build_mode
 from ovss.d2.config import load_config
 from ovss.d2.devices import resolve_devices
 from ovss.d2.mapper import InputTransform
+from ovss.d2.package import SUFFIX
 from ovss.predictor import Predictor
 from ovss.vocabulary import Vocabulary
 
@@ -19,19 +20,39 @@ logger = logging.getLogger(__name__)
 def load(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
     """Read a config of any system, with their architectures registered and the user's own data set entered.
 
-    Raises:
-        ValueError: a mistake in the file, a key, a value, or in DATASETS.FOLDER.
-    """
-    from cat_seg import add_cat_seg_config
-    from cliptrase import add_cliptrase_config
+    Args:
+        config_file: a YAML file of configs/, or a packaged model; empty: the packaged model that MODEL.WEIGHTS names.
+        opts: KEY VALUE overrides.
 
-    cfg = load_config(config_file, opts, systems=[add_cat_seg_config, add_cliptrase_config])
-    if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
-        raise ValueError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is unknown; take one of configs/")
+    Raises:
+        ValueError: no config, or a mistake in the file, a key, a value, or in DATASETS.FOLDER.
+    """
+    cfg = _read(config_file, opts)
     catalog.register_folder(cfg)
     for name in cfg.DATASETS.TEST:
         catalog.check_name(name)
     return cfg
+
+
+def _read(config_file: str, opts: Sequence[str]) -> CfgNode:
+    from cat_seg import add_cat_seg_config
+    from cliptrase import add_cliptrase_config
+
+    cfg = load_config(config_file or _packaged(opts), opts, systems=[add_cat_seg_config, add_cliptrase_config])
+    if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
+        raise ValueError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is unknown; take one of configs/")
+    return cfg
+
+
+def _packaged(opts: Sequence[str]) -> str:
+    """The packaged model among KEY VALUE overrides, which brings its own config."""
+    weights = dict(zip(opts[::2], opts[1::2], strict=False)).get("MODEL.WEIGHTS", "")
+    if not weights.endswith(SUFFIX):
+        raise ValueError(
+            "no --config-file: take one of configs/, such as configs/quickstart/cliptrase.yaml, "
+            f"or give MODEL.WEIGHTS a model with its config inside, a {SUFFIX} file"
+        )
+    return weights
 
 
 def build_predictor(
@@ -40,7 +61,7 @@ def build_predictor(
     """Build a model and everything around it to segment pictures of any size.
 
     Args:
-        config_file: a YAML file of configs/; `opts` are KEY VALUE overrides.
+        config_file, opts: see `load`.
         vocabulary: what to look for; default: MODEL.VOCABULARY, else the words of the first data set in DATASETS.TEST.
         device: "cpu", "cuda", "cuda:1", ...; default MODEL.DEVICE, the CPU where there is no GPU.
 
@@ -48,7 +69,7 @@ def build_predictor(
         ValueError: config, words or weights that do not fit.
         ConnectionError: weights that cannot be downloaded.
     """
-    cfg = load(config_file, [*opts, *(("MODEL.DEVICE", device) if device else ())])
+    cfg = _read(config_file, [*opts, *(("MODEL.DEVICE", device) if device else ())])
     _, resolved = resolve_devices(1, cfg.MODEL.DEVICE, torch.cuda.device_count())
     if resolved != cfg.MODEL.DEVICE:
         logger.warning("no GPU here: running on the CPU")
@@ -57,6 +78,8 @@ def build_predictor(
     cfg.MODEL.DEVICE = resolved
     if vocabulary is None and cfg.MODEL.VOCABULARY:
         vocabulary = Vocabulary.parse(cfg.MODEL.VOCABULARY)
-    if vocabulary is None and cfg.DATASETS.TEST:
+    if vocabulary is None and cfg.DATASETS.TEST:  # the only use of a data set here: it need not be on this machine
+        catalog.register_folder(cfg)
+        catalog.check_name(cfg.DATASETS.TEST[0])
         vocabulary = MetadataCatalog.get(cfg.DATASETS.TEST[0]).vocabulary
     return Predictor(build_model(cfg).eval(), InputTransform.from_config(cfg, center_crop=False), vocabulary)

@@ -25,7 +25,7 @@ def segment(args: argparse.Namespace) -> int:
     from ovss.hub import build_predictor  # torch and the model: only once everything else is known to be right
     from ovss.predictor import NO_WORDS
 
-    predictor = build_predictor(args.config_file, config_opts(args), vocabulary, args.device)
+    predictor = build_predictor(args.model or args.config_file, config_opts(args), vocabulary, args.device)
     if vocabulary is None and predictor.vocabulary is None:
         raise ValueError(NO_WORDS)
     output = Path(args.output)

@@ -134,7 +134,7 @@ def test_an_output_that_is_a_file(tmp_path, calls, capsys):
     [
         ([], "required: COMMAND"),
         (["paint"], "invalid choice: 'paint'"),
-        (["segment", "--input", "a.png", "--output", "out"], "required: --config-file"),
+        (["segment", "--input", "a.png", "--output", "out"], "one of the arguments --config-file --model is required"),
         (["segment", "--config-file", "a", "--input", "--output", "out"], "--input: expected at least one argument"),
     ],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from ovss.d2.api import CfgNode, get_cfg
+from ovss.d2.package import SUFFIX, read_config
 
 
 def add_ovss_config(cfg: CfgNode) -> None:
@@ -44,7 +45,9 @@ def add_ovss_config(cfg: CfgNode) -> None:
 
 
 def load_config(config_file: str, opts: Sequence[str] = (), systems: Sequence = ()) -> CfgNode:
-    """Read a YAML file and KEY VALUE overrides into a frozen config; `systems` add their keys (`add_*_config`).
+    """Read a file and KEY VALUE overrides into a frozen config; `systems` add their keys (`add_*_config`).
+
+    The file is YAML, or a packaged model (`ovss.d2.package`), which then is MODEL.WEIGHTS too.
 
     Raises:
         ValueError: unreadable file, unsafe YAML, unknown key (the nearest known one is named), value of another type.
@@ -52,7 +55,9 @@ def load_config(config_file: str, opts: Sequence[str] = (), systems: Sequence = 
     cfg = get_cfg()
     for add_keys in (add_ovss_config, *systems):
         add_keys(cfg)
-    if config_file:
+    if Path(config_file).suffix == SUFFIX:
+        _merge_package(cfg, config_file)
+    elif config_file:
         if not Path(config_file).is_file():
             raise ValueError(f"config file {config_file}: no such file; the project's own are in configs/")
         _explained(cfg, f"config file {config_file}", lambda: cfg.merge_from_file(config_file, allow_unsafe=False))
@@ -63,6 +68,16 @@ def load_config(config_file: str, opts: Sequence[str] = (), systems: Sequence = 
         raise ValueError(f"INPUT.FORMAT {cfg.INPUT.FORMAT!r}: every model here reads 'RGB', as configs/base.yaml says")
     cfg.freeze()
     return cfg
+
+
+def _merge_package(cfg: CfgNode, path: str) -> None:
+    content = CfgNode(read_config(path))
+    try:
+        _explained(cfg, f"packaged model {path}", lambda: cfg.merge_from_other_cfg(content))
+    except ValueError as error:
+        advice = f"its config does not fit this version; give another by --config-file beside MODEL.WEIGHTS {path}"
+        raise ValueError(f"{error}; {advice}") from error
+    cfg.MODEL.WEIGHTS = path
 
 
 def _explained(cfg: CfgNode, source: str, merge) -> None:
