@@ -1,7 +1,6 @@
-"""Evaluate, as Detectron2's train_net.py: --config-file FILE --num-gpus N [--eval-only] [KEY VALUE ...].
+"""Train and evaluate, as Detectron2's train_net.py: --config-file FILE [--num-gpus N] [--resume] [KEY VALUE ...].
 
-CLIPtrase is training-free, and CAT-Seg's training is not in this version: only --eval-only runs. Exit code 2: a mistake
-in what was asked for.
+With --eval-only it evaluates alone: CLIPtrase is training-free. Exit code 2: a mistake in what was asked for.
 """
 
 import argparse
@@ -9,7 +8,9 @@ import logging
 import sys
 
 from ovss import hub
+from ovss.d2 import catalog
 from ovss.d2.api import (
+    META_ARCH_REGISTRY,
     CfgNode,
     build_model,
     comm,
@@ -20,16 +21,29 @@ from ovss.d2.api import (
 )
 from ovss.d2.devices import USER_ERRORS, launch_main, plain_message
 from ovss.d2.evaluator import evaluate
+from ovss.d2.segmentor import Segmentor
+from ovss.d2.trainer import Trainer
 
 
 def load(args: argparse.Namespace, device: str = "") -> CfgNode:
     """The config of a command line, checked; `device` overrides MODEL.DEVICE."""
     cfg = hub.load(args.config_file, [*args.opts, *(("MODEL.DEVICE", device) if device else ())])
-    if not args.eval_only:
-        raise ValueError("only evaluation is in this version (CLIPtrase is training-free): add --eval-only")
-    if not cfg.DATASETS.TEST:
+    if args.eval_only and not cfg.DATASETS.TEST:
         raise ValueError("DATASETS.TEST is empty: name a data set, such as DATASETS.TEST \"('scenes_val',)\"")
+    if not args.eval_only:
+        check_training(cfg)
     return cfg
+
+
+def check_training(cfg: CfgNode) -> None:
+    """Raise ValueError for a config that cannot be trained."""
+    architecture = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
+    if getattr(architecture, "losses", None) is Segmentor.losses:
+        raise ValueError(f"{architecture.__name__} is training-free, there is nothing to train: add --eval-only")
+    if not cfg.DATASETS.TRAIN:
+        raise ValueError("DATASETS.TRAIN is empty: name a data set, such as DATASETS.TRAIN \"('scenes_train_seen',)\"")
+    for name in cfg.DATASETS.TRAIN:
+        catalog.check_name(name, "DATASETS.TRAIN")
 
 
 def main(args: argparse.Namespace, device: str) -> None:
@@ -38,7 +52,12 @@ def main(args: argparse.Namespace, device: str) -> None:
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ovss")
     log_engine(logging.getLogger("ovss.train_net"))
-    evaluate(cfg, build_model(cfg).eval())
+    if args.eval_only:
+        evaluate(cfg, build_model(cfg).eval())
+        return
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(args.resume)
+    trainer.train()
 
 
 if __name__ == "__main__":

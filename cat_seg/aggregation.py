@@ -59,11 +59,14 @@ class ClassLayer(nn.Module):
         return tokens.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
 
     def padding(self, classes: int) -> tuple[Tensor, Tensor, int]:
-        """Key and value of the padding token, and how often it stands beside `classes` others."""
-        count = max(self.class_tokens - classes, 0)
-        if not count:
+        """Key and value of the padding token, and how often it stands beside `classes` others.
+
+        It is there 0 times rather than left out: data-parallel training needs a gradient of every parameter.
+        """
+        if not self.class_tokens:
             nothing = self.v.weight.new_zeros(self.heads, 1, self.v.out_features // self.heads)
             return nothing, nothing, 0
+        count = max(self.class_tokens - classes, 0)
         token = self.norm1(self.padding_tokens)
         return self.split(guided(self.k, token, self.padding_guidance)), self.split(self.v(token)), count
 

@@ -32,9 +32,7 @@ def add_cat_seg_config(cfg: CfgNode) -> None:
     node.DECODER_GUIDANCE = [32, 16]
     # What of CLIP trains: none, attention (query and value weights of both towers), full (all of their blocks).
     node.CLIP_FINETUNE = "attention"
-    # Value of pixels without a label, and whether they train as "none of the classes" (published) or not at all.
-    cfg.LOSS = CfgNode()
-    cfg.LOSS.IGNORE_LABEL = 255
+    # Whether pixels without a label train as "none of the classes" (published) or not at all.
     cfg.LOSS.IGNORED_AS_NEGATIVE = True
     # Test on overlapping windows averaged with a view of the whole picture (published protocol), or on the whole alone.
     cfg.TEST.SLIDING_WINDOW = True

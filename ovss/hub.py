@@ -30,7 +30,7 @@ def load(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
     cfg = _read(config_file, opts)
     catalog.register_folder(cfg)
     for name in cfg.DATASETS.TEST:
-        catalog.check_name(name)
+        catalog.check_name(name, "DATASETS.TEST")
     return cfg
 
 
@@ -80,6 +80,6 @@ def build_predictor(
         vocabulary = Vocabulary.parse(cfg.MODEL.VOCABULARY)
     if vocabulary is None and cfg.DATASETS.TEST:  # the only use of a data set here: it need not be on this machine
         catalog.register_folder(cfg)
-        catalog.check_name(cfg.DATASETS.TEST[0])
+        catalog.check_name(cfg.DATASETS.TEST[0], "DATASETS.TEST")
         vocabulary = MetadataCatalog.get(cfg.DATASETS.TEST[0]).vocabulary
     return Predictor(build_model(cfg).eval(), InputTransform.from_config(cfg, center_crop=False), vocabulary)

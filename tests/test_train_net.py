@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
+CAT_SEG = ["--config-file", "configs/cat_seg/vitb_384.yaml"]
 QUICKSTART = ["--config-file", "configs/quickstart/cliptrase.yaml"]
 
 
@@ -56,7 +57,12 @@ def test_two_processes_give_the_same_table(single, tmp_path):
 
 MISTAKES = {
     "no config": (["--eval-only"], "no --config-file: take one of configs/"),
-    "training": (QUICKSTART, "only evaluation is in this version"),
+    "training-free": (QUICKSTART, "CLIPtrase is training-free, there is nothing to train: add --eval-only"),
+    "nothing to train on": (CAT_SEG, "DATASETS.TRAIN is empty: name a data set"),
+    "unknown data": (
+        [*CAT_SEG, "DATASETS.TRAIN", "('scenes',)"],
+        "DATASETS.TRAIN names 'scenes', which is no data set",
+    ),
     "unknown key": (
         ["--eval-only", *QUICKSTART, "MODEL.CLIP.NAM", "x"],
         "unknown key MODEL.CLIP.NAM; did you mean MODEL.CLIP.NAME",

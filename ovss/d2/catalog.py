@@ -29,12 +29,12 @@ def register(name: str, records, vocabulary: Vocabulary, ignore_label: int, **me
     )
 
 
-def check_name(name: str) -> None:
-    """Raise ValueError, naming the nearest known one, for a data set that this project cannot evaluate."""
+def check_name(name: str, key: str) -> None:
+    """Raise ValueError, naming the nearest known one, for a data set of the config's `key` that has no words."""
     known = [known for known in DatasetCatalog.list() if MetadataCatalog.get(known).get("vocabulary")]
     if name not in known:
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
-        raise ValueError(f"DATASETS.TEST names {name!r}, which is no data set with words; did you mean {nearest[0]!r}?")
+        raise ValueError(f"{key} names {name!r}, which is no data set with words; did you mean {nearest[0]!r}?")
 
 
 def pair_by_stem(images: Path, labels: Path) -> list[dict[str, str]]:
@@ -90,17 +90,19 @@ def register_scenes() -> None:
 
 
 def register_folder(cfg: CfgNode) -> None:
-    """Enter the user's own folders of cfg.DATASETS.FOLDER as "folder", where DATASETS.TEST names it.
+    """Enter the user's own folders of cfg.DATASETS.FOLDER as "folder", where DATASETS.TEST or TRAIN names it.
 
     Raises:
         ValueError: a path is missing or does not fit.
     """
-    if FOLDER not in cfg.DATASETS.TEST:
+    if FOLDER not in (*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN):
         return
     node = cfg.DATASETS.FOLDER
     for key in ("IMAGES", "LABELS", "CLASSES"):
         if not node[key]:
-            raise ValueError(f"DATASETS.TEST names {FOLDER!r}, but DATASETS.FOLDER.{key} is empty: give it a path")
+            raise ValueError(
+                f"the data set {FOLDER!r} is asked for, but DATASETS.FOLDER.{key} is empty: give it a path"
+            )
     vocabulary = Vocabulary.from_file(node.CLASSES)
     records = pair_by_stem(Path(node.IMAGES), Path(node.LABELS))
     register(FOLDER, lambda: records, vocabulary, node.IGNORE_LABEL)

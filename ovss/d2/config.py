@@ -31,6 +31,21 @@ def add_ovss_config(cfg: CfgNode) -> None:
     cfg.INPUT.CENTER_CROP_TEST = False
     # How a picture meets the patch grid: "pad" (as published; the border stays in the answer) or "resize".
     cfg.INPUT.SIZE_FIT = "pad"
+    # Training: change colours as SSD does. Crops are padded on the right and below to this square, in pixels; 0: not.
+    cfg.INPUT.COLOR_AUG_SSD = False
+    cfg.INPUT.SIZE_DIVISIBILITY = 0
+    # Crops with more than this share of one class are drawn again, up to ten times; 1: never.
+    cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
+    # Value of pixels without a label in the loss; those of a data set are turned into it.
+    cfg.LOSS = CfgNode()
+    cfg.LOSS.IGNORE_LABEL = 255
+    # ADAMW or SGD. SOLVER.CLIP_GRADIENTS.CLIP_TYPE may also be full_model: the norm of all gradients together.
+    cfg.SOLVER.OPTIMIZER = "ADAMW"
+    # Weight decay of embeddings; SOLVER.WEIGHT_DECAY_NORM is that of norms.
+    cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0
+    # Learning rates of CLIP and of an appearance backbone, as fractions of SOLVER.BASE_LR.
+    cfg.SOLVER.CLIP_MULTIPLIER = 0.01
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.0
     # Pixels without a label count as background (protocol of CLIPtrase's paper for sets with background).
     cfg.TEST.VOID_AS_BACKGROUND = False
     # Added to the denominators of class accuracy and IoU: 0.01 in CLIPtrase's own script, 0 in Detectron2.

@@ -76,6 +76,7 @@ def get_cfg() -> CfgNode:
                 "MAX_ITER": 40000,  # steps of the optimizer
                 "IMS_PER_BATCH": 16,  # training images per step, in all processes together
                 "BASE_LR": 0.001,  # learning rate that the schedule multiplies
+                "MOMENTUM": 0.9,  # of SGD
                 "WEIGHT_DECAY": 0.0001,
                 "WEIGHT_DECAY_NORM": 0.0,  # of the parameters of normalization layers
                 "CLIP_GRADIENTS": {

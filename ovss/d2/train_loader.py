@@ -1,0 +1,80 @@
+"""The order of training: a crop is a function of the seed and of its place in the run. Imports torch and the seam.
+
+So a run that is resumed goes on as if it had never stopped, and neither the number of loading processes nor that of
+training processes changes what a step sees.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ovss.d2.api import CfgNode, DatasetCatalog, comm
+from ovss.d2.train_mapper import TrainMapper
+
+_ORDER, _DRAWS = 0, 1  # streams of random numbers that never meet
+
+
+class TrainingStream(Dataset):
+    """Item `place` of `length` is a mapped record: a shuffle of all records, then another, and so on.
+
+    Args:
+        records: of all data sets together.
+        mapper: draws from `random` and numpy's global generator, which are seeded before each call.
+        seed: of the shuffles and of the mapper's draws.
+    """
+
+    def __init__(self, records: Sequence[dict], mapper: Callable[[dict], Any], seed: int, length: int):
+        self.records, self.mapper, self.seed, self.length = records, mapper, seed, length
+        self._epoch, self._order = -1, np.empty(0, int)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, place: int) -> Any:
+        epoch, index = divmod(place, len(self.records))
+        if epoch != self._epoch:
+            seeds = np.random.SeedSequence(self.seed, spawn_key=(_ORDER, epoch))
+            self._epoch, self._order = epoch, np.random.default_rng(seeds).permutation(len(self.records))
+        draws = int(np.random.SeedSequence(self.seed, spawn_key=(_DRAWS, place)).generate_state(1)[0])
+        random.seed(draws)
+        np.random.seed(draws)  # noqa: NPY002 (augmentations, here and in Detectron2, draw from the global generator)
+        return self.mapper(dict(self.records[self._order[index]]))
+
+
+class StepSampler(Sampler[list[int]]):
+    """Places of this process in the batch of each step, from `start` on, which may be set until the first is drawn."""
+
+    def __init__(self, *, steps: int, batch: int, rank: int, processes: int):
+        if batch % processes or batch < 1:
+            raise ValueError(f"SOLVER.IMS_PER_BATCH {batch} cannot be shared by {processes} processes: take a multiple")
+        self.steps, self.batch, self.share, self.rank = steps, batch, batch // processes, rank
+        self.start = 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start, self.steps):
+            first = step * self.batch + self.rank * self.share
+            yield list(range(first, first + self.share))
+
+    def __len__(self) -> int:
+        return max(self.steps - self.start, 0)
+
+
+def build_train_loader(cfg: CfgNode) -> DataLoader:
+    """Lists of this process's crops, one for each of SOLVER.MAX_ITER steps.
+
+    Raises:
+        ValueError: a data set without records, or a batch that the processes cannot share.
+    """
+    names = cfg.DATASETS.TRAIN
+    records = [record for name in names for record in DatasetCatalog.get(name)]
+    if not records:
+        raise ValueError(f"the data sets {names} have no record")
+    steps, batch = cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH
+    # Drawn on every process, so that all take the first one's.
+    seed = cfg.SEED if cfg.SEED >= 0 else comm.all_gather(random.SystemRandom().getrandbits(31))[0]
+    stream = TrainingStream(records, TrainMapper.from_config(cfg), seed, steps * batch)
+    sampler = StepSampler(steps=steps, batch=batch, rank=comm.get_rank(), processes=comm.get_world_size())
+    return DataLoader(stream, batch_sampler=sampler, num_workers=cfg.DATALOADER.NUM_WORKERS, collate_fn=list)
