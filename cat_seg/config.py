@@ -10,11 +10,22 @@ def add_cat_seg_config(cfg: CfgNode) -> None:
     node.RESOLUTION = 384
     # Without the sliding window pictures are padded to multiples of this before the squash; 1: no border in the answer.
     node.SIZE_DIVISIBILITY = 32
-    # How CLIP's position embeddings are resized: bicubic, or antialias (OpenCLIP's own way, for ViT-H and bigG).
+    # How CLIP's position embeddings are resized: bicubic (in every pass), or antialias (OpenCLIP's own way, for ViT-H
+    # and bigG: once, so that the resized table is what trains and is saved).
     node.POSITIONS = "bicubic"
-    # The two blocks of CLIP's image tower whose outputs guide the decoder (0-based), and the channels they come to.
+    # What runs for CLIP's last image block: value_to_class (second version) or value_only (first); ovss/clip/image.py.
+    node.LAST_BLOCK = "value_to_class"
+    # What guides: "" for CLIP's image tower itself (second version), resnet101 or swin_base (first version).
+    node.BACKBONE = ""
+    # Of CLIP: the two blocks whose outputs guide the decoder (0-based), and the channels they come to.
     node.GUIDANCE_LAYERS = [3, 7]
     node.GUIDANCE_CHANNELS = [256, 128]
+    # Of the backbone: ImageNet weights to start training from, a local file of torchvision (resnet101) or timm
+    # (swin_base); the square in pixels to which its copy of a view is squashed; the rate of stochastic depth in Swin's
+    # last block in training, which the published code runs in a frozen Swin too (0: guidance without noise).
+    node.BACKBONE_WEIGHTS = ""
+    node.BACKBONE_RESOLUTION = 384
+    node.BACKBONE_DROP_PATH = 0.3
     # Aggregator: hidden width, layers, attention heads, side of the windows in patches.
     node.WIDTH = 128
     node.LAYERS = 2
@@ -22,7 +33,8 @@ def add_cat_seg_config(cfg: CfgNode) -> None:
     node.WINDOW = 12
     # Channels of the projected text and appearance guidance.
     node.GUIDANCE_WIDTH = 128
-    # Class aggregation sees this many classes: fewer are padded, more are cut to those most similar to the view.
+    # Class aggregation sees this many classes: fewer are padded, more are cut to those most similar to the view. 0: all
+    # classes as they are (first version).
     node.CLASS_TOKENS = 256
     # Class aggregation runs on a grid coarser by this factor: in training, and at test.
     node.POOLING_TRAIN = 2
@@ -30,7 +42,8 @@ def add_cat_seg_config(cfg: CfgNode) -> None:
     # Decoder: channels after each of the two stages, and of the guidance in each.
     node.DECODER_WIDTHS = [64, 32]
     node.DECODER_GUIDANCE = [32, 16]
-    # What of CLIP trains: none, attention (query and value weights of both towers), full (all of their blocks).
+    # What of CLIP trains: none, attention (query and value weights of both towers), image_attention (all attention of
+    # the image tower and its position embedding, first version), full (all blocks of both towers).
     node.CLIP_FINETUNE = "attention"
     # Whether pixels without a label train as "none of the classes" (published) or not at all.
     cfg.LOSS.IGNORED_AS_NEGATIVE = True

@@ -1,19 +1,23 @@
 """CAT-Seg in Detectron2: its entry in META_ARCH_REGISTRY. The only module here that reads cfg; keys: `config.py`."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cat_seg.aggregation import Aggregator
+from cat_seg.backbone import STRIDE, build_backbone, load_backbone
 from cat_seg.checkpoint import load_checkpoint
 from cat_seg.decoder import Decoder
-from cat_seg.guidance import CLIPGuidance
+from cat_seg.guidance import BackboneGuidance, CLIPGuidance
 from cat_seg.model import CATSeg as CATSegModel
 from cat_seg.training import idle, pixel_loss, set_trainable
 from ovss.clip.embeddings import embed_rows
+from ovss.clip.image import value_only, value_to_class
 from ovss.clip.model import CLIP, architecture_config
+from ovss.clip.positions import resize_positions
 from ovss.clip.weights import load_clip
 from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, configurable
 from ovss.d2.segmentor import Segmentor
@@ -22,22 +26,34 @@ from ovss.templates import prompt_set
 from ovss.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
+LAST_BLOCKS = {rule.__name__: rule for rule in (value_to_class, value_only)}
 
 
 def build_cat_seg(cfg: CfgNode, clip: CLIP, prompts: int) -> CATSegModel:
-    """The plain model of a config around a CLIP, for that many prompts per class."""
+    """The plain model of a config around a CLIP, for that many prompts per class; all but the CLIP is random.
+
+    Raises:
+        ValueError: a value that does not exist, or sizes that do not fit each other.
+    """
     node = cfg.MODEL.CAT_SEG
-    width, embed_dim = clip.visual.proj.shape
+    embed_dim = clip.visual.proj.shape[1]
+    if node.LAST_BLOCK not in LAST_BLOCKS:
+        raise ValueError(f"unknown MODEL.CAT_SEG.LAST_BLOCK {node.LAST_BLOCK!r}; known: {', '.join(LAST_BLOCKS)}")
+    if node.POSITIONS == "antialias":
+        grid = (node.RESOLUTION // clip.visual.patch_size,) * 2
+        resized = resize_positions(clip.visual.positional_embedding.detach(), grid, "antialias")
+        clip.visual.positional_embedding = nn.Parameter(resized)
+    guidance, channels = build_guidance(cfg, clip)
     decoder = Decoder(
         width=node.WIDTH,
         widths=node.DECODER_WIDTHS,
-        guidance_channels=node.GUIDANCE_CHANNELS,
+        guidance_channels=channels[1:],
         guidance_widths=node.DECODER_GUIDANCE,
     )
     aggregator = Aggregator(
         prompts=prompts,
         text_width=embed_dim,
-        appearance_width=embed_dim,
+        appearance_width=channels[0],
         width=node.WIDTH,
         guidance_width=node.GUIDANCE_WIDTH,
         layers=node.LAYERS,
@@ -48,14 +64,42 @@ def build_cat_seg(cfg: CfgNode, clip: CLIP, prompts: int) -> CATSegModel:
     )
     return CATSegModel(
         clip=clip,
-        guidance=CLIPGuidance(width=width, layers=node.GUIDANCE_LAYERS, channels=node.GUIDANCE_CHANNELS),
+        guidance=guidance,
         aggregator=aggregator,
         resolution=node.RESOLUTION,
-        size_divisibility=node.SIZE_DIVISIBILITY,
+        pad_to=node.SIZE_DIVISIBILITY if cfg.INPUT.SIZE_FIT == "pad" else 1,
         pooling=node.POOLING_TEST,
         train_pooling=node.POOLING_TRAIN,
+        last_block=LAST_BLOCKS[node.LAST_BLOCK],
         positions=node.POSITIONS,
     )
+
+
+def build_guidance(cfg: CfgNode, clip: CLIP) -> tuple[CLIPGuidance | BackboneGuidance, Sequence[int]]:
+    """What guides, and the channels of its three maps, the coarsest first."""
+    node = cfg.MODEL.CAT_SEG
+    if not node.BACKBONE:
+        width, embed_dim = clip.visual.proj.shape
+        guidance = CLIPGuidance(width=width, layers=node.GUIDANCE_LAYERS, channels=node.GUIDANCE_CHANNELS)
+        return guidance, [embed_dim, *node.GUIDANCE_CHANNELS]
+    backbone = build_backbone(node.BACKBONE, node.BACKBONE_RESOLUTION, node.BACKBONE_DROP_PATH)
+    side = node.RESOLUTION // clip.visual.patch_size
+    needed = STRIDE * side
+    if needed != node.BACKBONE_RESOLUTION:
+        raise ValueError(
+            f"MODEL.CAT_SEG.BACKBONE_RESOLUTION {node.BACKBONE_RESOLUTION} px: {needed} px are needed, "
+            f"{STRIDE} for each of CLIP's {side} patches on a side"
+        )
+    return BackboneGuidance(backbone=backbone, resolution=node.BACKBONE_RESOLUTION), backbone.channels
+
+
+def load_imagenet(model: CATSegModel, weights: str) -> None:
+    """Give the appearance backbone, where there is one, the weights that its training starts from."""
+    if isinstance(model.guidance, BackboneGuidance):
+        if weights:
+            load_backbone(model.guidance.backbone, weights)
+        else:
+            logger.warning("MODEL.CAT_SEG.BACKBONE_WEIGHTS is empty: the appearance backbone is random")
 
 
 @META_ARCH_REGISTRY.register()
@@ -80,7 +124,8 @@ class CATSeg(Segmentor):
             load_checkpoint(model, weights)
         else:
             logger.warning("MODEL.WEIGHTS is empty: CAT-Seg's aggregator is untrained, its answers mean nothing")
-        set_trainable(model, cfg.MODEL.CAT_SEG.CLIP_FINETUNE)
+            load_imagenet(model, cfg.MODEL.CAT_SEG.BACKBONE_WEIGHTS)
+        set_trainable(model, cfg.MODEL.CAT_SEG.CLIP_FINETUNE, backbone=cfg.SOLVER.BACKBONE_MULTIPLIER > 0)
         window = SlidingWindow(tuple(cfg.TEST.WINDOW_CANVAS), cfg.TEST.WINDOW_SIZE, cfg.TEST.WINDOW_OVERLAP)
         return {
             "model": model,
@@ -95,7 +140,9 @@ class CATSeg(Segmentor):
         }
 
     def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """Loss of crops of one size with `sem_seg` labels (H,W) and one vocabulary, whose words are encoded anew.
+        """Loss of crops of one size with `sem_seg` labels (H,W) and one vocabulary.
+
+        The words are encoded anew where the text tower trains, once where it is frozen.
 
         Raises:
             ValueError: crops of a batch with different words.
@@ -103,10 +150,15 @@ class CATSeg(Segmentor):
         vocabularies = {self.words_of(batched_input) for batched_input in batched_inputs}
         if len(vocabularies) > 1:
             raise ValueError(f"a batch of crops with {len(vocabularies)} vocabularies: training needs one")
-        rows, classes = vocabularies.pop().phrases(self.synonyms)
-        text = embed_rows(self.model.clip, rows, self.prompts, self.average_prompts)
+        vocabulary = vocabularies.pop()
+        if any(parameter.requires_grad for parameter in self.model.clip.text.parameters()):
+            rows, owners = vocabulary.phrases(self.synonyms)
+            text = embed_rows(self.model.clip, rows, self.prompts, self.average_prompts)
+            classes = torch.tensor(owners)
+        else:
+            text, classes = self.text(vocabulary)
         images = torch.stack([batched_input["image"] for batched_input in batched_inputs]).to(self.device) / 255
         labels = torch.stack([batched_input["sem_seg"] for batched_input in batched_inputs]).to(self.device)
-        logits = merge_rows(self.model.logits(images, text), torch.tensor(classes))
+        logits = merge_rows(self.model.logits(images, text), classes)
         loss = pixel_loss(logits, labels.long(), self.ignore_label, self.ignored_as_negative)
         return {"loss_sem_seg": loss + idle(self.model).to(loss)}

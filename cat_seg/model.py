@@ -1,4 +1,6 @@
-"""CAT-Seg (CVPR 2024): CLIP's cost volume, aggregated over places and classes, decoded. Plain torch.
+"""CAT-Seg (CVPR 2024; first version arXiv 2303.11797v1): CLIP's cost volume, aggregated over places and classes.
+
+Plain torch. The two versions are one model: what differs are its parts and settings.
 
 Shapes: B views, T text rows, K classes, P prompts, D embedding width, h w patch grid, H' W' resolution of the answer.
 """
@@ -7,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cat_seg.aggregation import Aggregator
-from cat_seg.guidance import CLIPGuidance, as_map
+from cat_seg.guidance import BackboneGuidance, CLIPGuidance, as_map, to_square
 from ovss.clip.image import BlockRule, value_to_class
 from ovss.clip.model import CLIP
 from ovss.inference import DenseModel, merge_rows
@@ -21,7 +23,8 @@ class CATSeg(DenseModel):
         guidance: makes the guidance maps of a view, `guidance.layers` are the blocks that it asks of the tower.
         aggregator: makes the logits.
         resolution: every view is squashed to this square, in pixels, before CLIP.
-        size_divisibility: pictures are padded to multiples of this many pixels before the squash (published: 32).
+        pad_to: whole pictures (not windows, not crops) are padded to multiples of this many pixels before the squash
+            (published: 32). The border stays in the answer, a shift that the published figures contain.
         pooling, train_pooling: factor by which class aggregation coarsens the grid (published: 1 at test, 2 in
             training).
         last_block: what runs in place of CLIP's last block.
@@ -32,10 +35,10 @@ class CATSeg(DenseModel):
         self,
         *,
         clip: CLIP,
-        guidance: CLIPGuidance,
+        guidance: CLIPGuidance | BackboneGuidance,
         aggregator: Aggregator,
         resolution: int,
-        size_divisibility: int = 32,
+        pad_to: int = 32,
         pooling: int = 1,
         train_pooling: int = 2,
         last_block: BlockRule = value_to_class,
@@ -47,7 +50,7 @@ class CATSeg(DenseModel):
         self.guidance = guidance
         self.aggregator = aggregator
         self.resolution = resolution
-        self.divisibility = size_divisibility
+        self.pad_to = pad_to
         self.pooling = pooling
         self.train_pooling = train_pooling
         self.last_block = last_block
@@ -55,19 +58,23 @@ class CATSeg(DenseModel):
 
     @property
     def size_divisibility(self) -> int:
-        return self.divisibility
+        """Pictures come as they are: the border has another value in CLIP's copy than in the backbone's."""
+        return 1
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """What the image tower takes: (B,3,H,W) in [0,1], normalised and squashed to the resolution."""
-        size = (self.resolution, self.resolution)
-        return F.interpolate(self.normalise(images), size=size, mode="bilinear", align_corners=False)
+    def prepare(self, images: Tensor, multiple: int = 1) -> Tensor:
+        """What the image tower takes: (B,3,H,W) in [0,1], normalised and squashed to the resolution (`to_square`)."""
+        return to_square(self.normalise(images), self.resolution, multiple)
 
-    def logits(self, images: Tensor, text: Tensor) -> Tensor:
-        """Images (B,3,H,W) in [0,1] of any size, text (T,P,D) -> logits (B,T,4h,4w) over the whole of each image."""
+    def logits(self, images: Tensor, text: Tensor, multiple: int = 1) -> Tensor:
+        """Images (B,3,H,W) in [0,1] of any size, text (T,P,D) -> logits (B,T,4h,4w) over the whole of each image.
+
+        `multiple`: the images are padded to multiples of this many pixels, and the logits lie over the padded images.
+        """
         rules = {-1: self.last_block}
         layers = self.guidance.layers
-        features = self.clip.visual(self.prepare(images), positions=self.positions, rules=rules, layers=layers)
-        guidance = self.guidance(features, images)
+        prepared = self.prepare(images, multiple)
+        features = self.clip.visual(prepared, positions=self.positions, rules=rules, layers=layers)
+        guidance = self.guidance(features, images, multiple)
         pooling = self.train_pooling if self.training else self.pooling
         return self.aggregator(as_map(features.patches, features.grid), text, guidance, pooling)
 
@@ -75,6 +82,6 @@ class CATSeg(DenseModel):
         self, images: Tensor, text: Tensor, classes: Tensor | None = None, size: tuple[int, int] | None = None
     ) -> Tensor:
         """See `DenseModel.forward`. Scores are probabilities; they, not the logits, are resized, as published."""
-        probabilities = self.logits(images, text).sigmoid()
+        probabilities = self.logits(images, text, self.pad_to).sigmoid()
         size = size or (images.shape[-2], images.shape[-1])
         return merge_rows(F.interpolate(probabilities, size=size, mode="bilinear", align_corners=False), classes)

@@ -1,4 +1,4 @@
-"""What CAT-Seg trains, and on which loss (CVPR 2024, second version). Plain torch; the loop is Detectron2's.
+"""What CAT-Seg trains, and on which loss (both versions). Plain torch; the loop is Detectron2's.
 
 Shapes: B crops, K classes, H W pixels of the labels, h w of the logits.
 """
@@ -9,18 +9,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cat_seg.guidance import BackboneGuidance
 from cat_seg.model import CATSeg
 
-# Which of CLIP's parameters train, by name; both towers. The aggregator and the guidance always do.
+# Which of CLIP's parameters train, by name. The aggregator and upsampled guidance always do.
 CLIP_FINETUNE = {
     "none": None,
     "attention": r"\.resblocks\.\d+\.attn\.[qv]_proj\.weight$",
+    "image_attention": r"^visual\.(resblocks\.\d+\.attn\.|positional_embedding$)",
     "full": r"\.resblocks\.",
 }
 
 
-def set_trainable(model: CATSeg, clip_finetune: str) -> None:
-    """Freeze CLIP but for what `clip_finetune` names: "none", "attention" (published), "full" (all of the blocks).
+def set_trainable(model: CATSeg, clip_finetune: str, backbone: bool = False) -> None:
+    """Freeze CLIP but for what `clip_finetune` names, and the appearance backbone (first version) unless told.
+
+    Args:
+        clip_finetune: "none"; "attention", query and value of both towers (published, second version);
+            "image_attention", all of the image tower's attention and its position embedding (published, first version);
+            "full", all blocks of both towers.
+        backbone: train it, but for what the published code freezes: batch norms, and the norm of Swin's finest map.
 
     Raises:
         ValueError: an unknown way.
@@ -30,6 +38,9 @@ def set_trainable(model: CATSeg, clip_finetune: str) -> None:
     pattern = CLIP_FINETUNE[clip_finetune]
     for name, parameter in model.clip.named_parameters():
         parameter.requires_grad_(pattern is not None and re.search(pattern, name) is not None)
+    if isinstance(model.guidance, BackboneGuidance):
+        for name, parameter in model.guidance.backbone.named_parameters():
+            parameter.requires_grad_(backbone and not name.startswith("norms.0."))
 
 
 def idle(model: CATSeg) -> Tensor:

@@ -79,7 +79,7 @@ def change(released, what):
         ("missing", f"1 missing (such as {HEAD})"),
         ("unknown", "1 unknown (such as sem_seg_head.predictor.transformer.extra)"),
         ("shape", f"1 of another shape (such as {HEAD} is (1, 32, 3, 3) in the file, (1, 16, 3, 3) in the model)"),
-        ("mask", f"{MASK} is not the mask of windows of 4 patches"),
+        ("mask", f"{MASK} is not that of this model's windows"),
     ],
 )
 def test_what_does_not_fit(model, what, message):

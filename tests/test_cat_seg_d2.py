@@ -10,6 +10,7 @@ import cat_seg.d2
 from cat_seg.checkpoint import to_released
 from cat_seg.d2 import CATSeg
 from ovss import hub
+from ovss.clip.image import value_only, value_to_class
 from ovss.clip.model import CLIP, architecture_config
 from ovss.d2.api import META_ARCH_REGISTRY
 from ovss.d2.segmentor import Segmentor
@@ -42,20 +43,27 @@ def test_configs_build_on_the_meta_device(path, monkeypatch):
         segmentor = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
     model = segmentor.model
     assert segmentor.sliding_window == SlidingWindow((640, 640), 384, 0.333)
-    assert segmentor.prompts == prompt_set("single")
-    assert (model.pooling, model.train_pooling, model.aggregator.class_tokens) == (1, 2, 256)
+    first_version = path.stem.endswith(("r101", "swinb"))
+    assert segmentor.prompts == prompt_set("imagenet" if first_version else "single")
+    assert segmentor.synonyms == ("average" if first_version else "first")
+    assert (model.pooling, model.train_pooling) == (1, 2)
+    assert model.aggregator.class_tokens == (0 if first_version else 256)
+    assert model.last_block is (value_only if first_version else value_to_class)
     assert model.resolution // model.clip.visual.patch_size == 24
     depth = len(model.clip.visual.resblocks)
-    thirds = [round(depth / 3) - 1, round(2 * depth / 3) - 1]
-    assert list(model.guidance.layers) == thirds
-    head = sum(value.numel() for name, value in model.named_parameters() if not name.startswith("clip."))
-    assert 3e6 < head < 10e6
+    thirds = () if first_version else (round(depth / 3) - 1, round(2 * depth / 3) - 1)
+    assert model.guidance.layers == thirds
+    own = [(name, value) for name, value in model.named_parameters() if not name.startswith("clip.")]
+    head = sum(value.numel() for name, value in own if not name.startswith("guidance.backbone."))
+    assert 2.5e6 < head < 10e6
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    assert any(name.startswith("guidance.backbone.") for name in trained) == path.stem.endswith("r101")
 
 
 @pytest.fixture(params=[None, SlidingWindow((48, 48), 32, 0.5)], ids=["whole", "windows"])
 def segmentor(small_clip, request):
     parts = {"prompts": ["a {}."], "average_prompts": False, "synonyms": "first", "sliding_window": request.param}
-    return Segmentor(model=small_model(small_clip, size_divisibility=8), **parts).eval()
+    return Segmentor(model=small_model(small_clip, pad_to=8), **parts).eval()
 
 
 def test_mixed_batch_equals_one_by_one(segmentor):

@@ -11,8 +11,8 @@ from cat_seg_parts import small_model
 from golden_cat_seg import CONFIGS, rule_model
 from PIL import Image
 
-from cat_seg.checkpoint import released_name
 from cat_seg.d2 import CATSeg
+from cat_seg.released_names import released_name
 from cat_seg.training import pixel_loss, set_trainable
 from ovss import hub
 from ovss.d2.mapper import InputTransform
@@ -78,7 +78,9 @@ def test_what_trains(small_clip, mode, per_block):
 
 
 def test_unknown_way_to_finetune(small_clip):
-    with pytest.raises(ValueError, match="unknown way to finetune CLIP 'all'; known: none, attention, full"):
+    with pytest.raises(
+        ValueError, match="unknown way to finetune CLIP 'all'; known: none, attention, image_attention, full"
+    ):
         set_trainable(small_model(small_clip), "all")
 
 

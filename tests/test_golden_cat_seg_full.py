@@ -9,7 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_cat_seg import CONFIGS, TEXT_GUIDANCE, VOC, close, encode, rule_model, run, views
+from golden_cat_seg import (
+    CONFIGS,
+    PADDING,
+    TEXT_GUIDANCE,
+    VOC,
+    check_answer,
+    close,
+    encode,
+    rule_model,
+    run,
+    views,
+)
+from golden_probe import Probe
 from PIL import Image
 
 from cat_seg.cost import cost_volume, most_similar
@@ -36,30 +48,6 @@ def names(shared, classes):
     return json.loads((shared / f"samples/class_texts/{classes}.json").read_text())
 
 
-class Probe:
-    """Compares what modules put out with 512 stored values of it; ours has the classes before the channels."""
-
-    def __init__(self, expected, key):
-        self.expected, self.key = expected, f"probe/{key}"
-
-    def __call__(self, name, values):
-        key = f"{self.key}/{name}"
-        values = values.numpy()
-        assert list(values.shape) == list(self.expected[f"{key}/shape"])
-        scale = self.expected[f"{key}/stat"][2]
-        difference = values.ravel()[self.expected[f"{key}/idx"]] - self.expected[f"{key}/val"]
-        assert np.abs(difference).max() <= 1e-4 * scale, name
-
-    def watch(self, model):
-        parts = {"corr_embed": model.aggregator.embedding} if f"{self.key}/corr_embed/idx" in self.expected else {}
-        for index, layer in enumerate(model.aggregator.layers):
-            parts |= {f"layer{index}_swin": layer.spatial, f"layer{index}": layer}
-        return [
-            part.register_forward_hook(lambda m, i, out, name=name: self(name, out.permute(0, 4, 1, 2, 3).contiguous()))
-            for name, part in parts.items()
-        ]
-
-
 @torch.no_grad()
 def test_text(full, shared):
     model, expected = full
@@ -71,8 +59,8 @@ def test_text(full, shared):
 @pytest.mark.parametrize("mode", ["plain", "sw"])
 def test_features_and_guidance(full, shared, picture, mode):
     model, expected = full
-    given = views(model, photo(shared, picture), mode)
-    prepared = model.prepare(given)
+    given = views(photo(shared, picture), mode)
+    prepared = model.prepare(given, PADDING[mode])
     close(prepared[..., ::8, ::8].numpy(), expected[f"{mode}/{picture}/clip_input_stride8"])
     rules, layers = {-1: model.last_block}, model.guidance.layers
     features = model.clip.visual(prepared, rules=rules, layers=layers)
@@ -82,7 +70,7 @@ def test_features_and_guidance(full, shared, picture, mode):
     else:
         close(tokens[:, ::8], expected[f"sw/{picture}/clip_features_tok_stride8"])
     probe = Probe(expected, f"{mode}/{picture}")
-    for name, level in zip(("res4_up", "res5_up"), model.guidance(features, given)[1:], strict=True):
+    for name, level in zip(("res4_up", "res5_up"), model.guidance(features, given, PADDING[mode])[1:], strict=True):
         probe(name, level)
 
 
@@ -95,28 +83,16 @@ def test_answers(full, shared, picture, mode, classes):
     key = f"{mode}/{classes}/{picture}"
     text, image = encode(model, names(shared, classes)), photo(shared, picture)
     seen = []
-    hooks = [model.aggregator.register_forward_pre_hook(lambda module, args: seen.append(cost_volume(*args[:2])))]
-    hooks += Probe(expected, key).watch(model)
-    logits, answer = run(model, image, text, mode)
-    for hook in hooks:
-        hook.remove()
-    cost = seen[0].transpose(1, 2).contiguous()
-    Probe(expected, key)("corr", cost)
+    hook = model.aggregator.register_forward_pre_hook(lambda module, args: seen.append(cost_volume(*args[:2])))
+    with Probe(expected, key).watching(model) as probe:
+        logits, answer = run(model, image, text, mode)
+    hook.remove()
+    assert probe.compared >= {"corr", "layer0_swin", "layer0", "layer1_swin", "layer1"}
+    cost = seen[0].transpose(1, 2)
     if mode == "plain":
         close(cost.numpy(), expected[f"{key}/corr"], absolute=1e-5)
     close(logits[..., ::4, ::4], expected[f"{key}/logits_stride4"])
     check_answer(answer, expected, key)
-
-
-def check_answer(answer, expected, key, absolute=5e-5):
-    """Probabilities at the stored pixels, and labels: all of the clear ones, 99.9 % overall."""
-    assert list(answer.shape) == list(expected[f"{key}/out_shape"])
-    values = answer.reshape(len(answer), -1)[:, expected[f"{key}/pix_idx"]]
-    close(values, expected[f"{key}/pix_val"], absolute=absolute)
-    agree = (answer.argmax(0) == expected[f"{key}/argmax"]).ravel()
-    unclear = np.unpackbits(expected[f"{key}/margin_lt_1e-4"])[: agree.size].astype(bool)
-    assert agree[~unclear].all()
-    assert agree.mean() >= 0.999
 
 
 @torch.no_grad()
@@ -147,7 +123,7 @@ def test_strong_text_guidance(shared, mode):
     expected = np.load(shared / "golden/catseg_vitb_tg100.npz")
     weight = base.get_parameter(TEXT_GUIDANCE)
     weight.data *= 100
-    Probe(expected, mode).watch(base)
-    logits, answer = run(base, photo(shared, "astronaut"), encode(base, VOC), mode)
+    with Probe(expected, mode).watching(base):
+        logits, answer = run(base, photo(shared, "astronaut"), encode(base, VOC), mode)
     close(logits[..., ::4, ::4], expected[f"{mode}/logits_stride4"])
     close(answer.reshape(20, -1)[:, expected[f"{mode}/pix_idx"]], expected[f"{mode}/pix_val"], absolute=5e-5)
