@@ -101,7 +101,6 @@ if TYPE_CHECKING or ENGINE == "lite":  # the types of lite stand for both
     from ovss.d2.lite.writers import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
 else:
     try:
-        from detectron2.checkpoint import DetectionCheckpointer
         from detectron2.config import CfgNode, configurable, get_cfg
         from detectron2.data import (
             DatasetCatalog,
@@ -115,6 +114,7 @@ else:
             HookBase,
             default_argument_parser,
             default_setup,
+            defaults,
             hooks,
             launch,
         )
@@ -132,6 +132,10 @@ else:
         )
         from detectron2.utils.file_io import PathManager
         from detectron2.utils.logger import setup_logger
+        from ovss.d2.amend import amend
+
+        amend(defaults)
+        DetectionCheckpointer = defaults.DetectionCheckpointer
     except Exception as error:
         raise _broken(error) from error
 

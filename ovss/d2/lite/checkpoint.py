@@ -16,15 +16,10 @@ from ovss.d2.lite.file_io import PathManager, write_whole
 _TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 
 
-class DetectionCheckpointer(Checkpointer):
-    """fvcore's checkpointer, saving on the main process only and reading tensors only."""
+class WholeFiles:
+    """Makes a checkpointer of fvcore's write each file whole or not at all. For local folders."""
 
-    def __init__(self, model: nn.Module, save_dir: str = "", *, save_to_disk: bool | None = None, **parts: Any):
-        save_to_disk = comm.is_main_process() if save_to_disk is None else save_to_disk
-        super().__init__(model, save_dir, save_to_disk=save_to_disk, **parts)
-        self.path_manager = PathManager
-
-    def save(self, name: str, **extra: Any) -> None:
+    def save(self: Any, name: str, **extra: Any) -> None:
         """Write model, parts and `extra` to <save_dir>/<name>.pth, and that name to last_checkpoint."""
         if not (self.save_dir and self.save_to_disk):
             return
@@ -35,10 +30,19 @@ class DetectionCheckpointer(Checkpointer):
         self.logger.info(f"checkpoint written to {path}")
         self.tag_last_checkpoint(f"{name}.pth")
 
-    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+    def tag_last_checkpoint(self: Any, last_filename_basename: str) -> None:
         """Name the checkpoint from which a resumed run goes on."""
         path = os.path.join(self.save_dir, "last_checkpoint")
         write_whole(path, methodcaller("write", last_filename_basename.encode()))
+
+
+class DetectionCheckpointer(WholeFiles, Checkpointer):
+    """fvcore's checkpointer, saving on the main process only and reading tensors only."""
+
+    def __init__(self, model: nn.Module, save_dir: str = "", *, save_to_disk: bool | None = None, **parts: Any):
+        save_to_disk = comm.is_main_process() if save_to_disk is None else save_to_disk
+        super().__init__(model, save_dir, save_to_disk=save_to_disk, **parts)
+        self.path_manager = PathManager
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """Load a local file or URL ("" loads nothing); keys missing, unknown or of another shape are warned of.
