@@ -3,14 +3,13 @@
 Used by the seam alone, where Detectron2 is the engine. Imports neither Detectron2 nor torch.
 """
 
-from types import ModuleType
 from typing import Any
 
 from ovss.d2.lite.checkpoint import WholeFiles
 
 
-def amend(defaults: ModuleType) -> None:
-    """Replace two names in `detectron2.engine.defaults`, from where its trainer takes them."""
+def amend(defaults: Any) -> None:
+    """Replace two names in the module `detectron2.engine.defaults`, from where its trainer takes them."""
     create_ddp_model, checkpointer = defaults.create_ddp_model, defaults.DetectionCheckpointer
 
     def create_on_any_device(model: Any, **settings: Any) -> Any:

@@ -132,6 +132,7 @@ else:
         )
         from detectron2.utils.file_io import PathManager
         from detectron2.utils.logger import setup_logger
+
         from ovss.d2.amend import amend
 
         amend(defaults)

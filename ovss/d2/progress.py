@@ -76,4 +76,4 @@ class SamplePictures(HookBase):
         names, truth = crop["vocabulary"].classes, crop["sem_seg"].numpy()
         unlabelled = next((int(label) for label in np.unique(truth) if label >= len(names)), None)
         pictures = [image, overlay(image, truth, names, background=unlabelled), overlay(image, answer, names)]
-        return np.asarray(contact_sheet(pictures, ["crop", "ground truth", "answer"]))
+        return np.array(contact_sheet(pictures, ["crop", "ground truth", "answer"]))

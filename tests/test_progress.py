@@ -1,0 +1,59 @@
+"""What a person sees of a run: the bar in a terminal, lines elsewhere, scalars and pictures in TensorBoard."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_parts import CONFIG, SMALL, as_opts, write_squares
+
+from ovss import hub
+from ovss.d2 import progress, trainer
+
+pytestmark = pytest.mark.usefixtures("restored_loggers")
+
+
+def train(folder, **settings):
+    keys = {key.replace("__", "."): value for key, value in settings.items()}
+    data = write_squares(folder / "data")
+    cfg = hub.load(CONFIG, as_opts(SMALL, data, {"OUTPUT_DIR": str(folder / "out")}, keys))
+    torch.manual_seed(3)
+    running = trainer.Trainer(cfg)
+    running.train()
+    return running
+
+
+def test_tensorboard_holds_scalars_and_pictures(tmp_path):
+    running = train(tmp_path, SOLVER__MAX_ITER=5, VIS_PERIOD=2)
+    assert running.model.training
+    events = EventAccumulator(str(tmp_path / "out"), size_guidance={"images": 0})
+    events.Reload()
+    scalars = events.Tags()["scalars"]
+    assert {"total_loss", "lr", "gradient_norm", "folder/mIoU_gt"} <= set(scalars)
+    pictures = events.Images("sample")
+    assert [picture.step for picture in pictures] == [1, 3]
+    sheet = np.asarray(Image.open(io.BytesIO(pictures[0].encoded_image_string)).convert("RGB"))
+    assert sheet.shape[1] > 2.5 * sheet.shape[0]  # three side by side
+    assert np.ptp(sheet, axis=(0, 1)).min() > 200
+
+
+def test_pictures_change_nothing(tmp_path):
+    runs = [train(tmp_path / str(period), VIS_PERIOD=period, DATASETS__TEST=()) for period in (0, 1)]
+    states = [run.model.state_dict() for run in runs]
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_in_a_terminal_else_lines(terminal, tmp_path, monkeypatch, capsys):
+    for module in (progress, trainer):
+        monkeypatch.setattr(module, "in_terminal", lambda: terminal)
+    running = train(tmp_path, SOLVER__MAX_ITER=3, DATASETS__TEST=())
+    bar = capsys.readouterr().err
+    assert ("3/3" in bar) == terminal
+    assert ("loss " in bar) == terminal
+    assert ("lr " in bar) == terminal
+    writers = {type(writer).__name__ for writer in running.build_writers()}
+    assert ("CommonMetricPrinter" in writers) != terminal
+    assert {"JSONWriter", "TensorboardXWriter"} <= writers

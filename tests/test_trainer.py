@@ -1,0 +1,146 @@
+"""The trainer, on Detectron2 and on lite alike: what it leaves, resuming, fresh text, weights that are loaded once."""
+
+import json
+
+import pytest
+import torch
+from training_parts import CONFIG, SMALL, as_opts, write_squares
+
+from ovss import hub
+from ovss.clip.embeddings import embed_rows
+from ovss.d2.api import HookBase
+from ovss.d2.segmentor import Segmentor
+from ovss.d2.trainer import Trainer
+
+pytestmark = pytest.mark.usefixtures("restored_loggers")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_squares(tmp_path_factory.mktemp("squares") / "data")
+
+
+@pytest.fixture
+def start(data, tmp_path):
+    """A trainer with its output in a folder of that name."""
+
+    def build(name="out", resume=False, **settings):
+        keys = {key.replace("__", "."): value for key, value in settings.items()}
+        cfg = hub.load(CONFIG, as_opts(SMALL, data, {"OUTPUT_DIR": str(tmp_path / name)}, keys))
+        torch.manual_seed(3)
+        trainer = Trainer(cfg)
+        trainer.resume_or_load(resume)
+        return trainer
+
+    return build
+
+
+class Interrupt(HookBase):
+    """Ctrl-C after a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def after_step(self):
+        if self.trainer.iter == self.step:
+            raise KeyboardInterrupt
+
+
+def test_a_run_leaves_checkpoints_numbers_and_scores(start, tmp_path):
+    trainer = start(SOLVER__CHECKPOINT_PERIOD=2, TEST__EVAL_PERIOD=2)
+    trainer.train()
+    out = tmp_path / "out"
+    assert {path.name for path in out.glob("*.pth")} == {"model_0000001.pth", "model_0000003.pth", "model_final.pth"}
+    assert (out / "last_checkpoint").read_text() == "model_final.pth"
+    assert [path.name for path in out.rglob("*") if "tmp" in path.name] == []
+    lines = [json.loads(line) for line in (out / "metrics.json").read_text().splitlines()]
+    scalars = {key for line in lines for key in line}
+    assert {"total_loss", "lr", "gradient_norm", "folder/mIoU_gt", "folder/pAcc"} <= scalars
+    assert json.loads((out / "inference/folder.json").read_text())["classes"] == ["sand", "red square", "blue square"]
+    saved = torch.load(out / "model_final.pth", weights_only=True)
+    assert {"model", "trainer"} <= set(saved)
+    assert all(torch.equal(value, saved["model"][key]) for key, value in trainer.model.state_dict().items())
+
+
+def test_the_loss_falls(start):
+    trainer = start(SOLVER__MAX_ITER=40, DATASETS__TEST=())
+    trainer.train()
+    losses = [value for value, _ in trainer.storage.history("total_loss").values()]
+    assert len(losses) == 40
+    assert sum(losses[-8:]) < 0.6 * sum(losses[:8])
+
+
+def test_a_resumed_run_ends_as_an_unbroken_one(start, tmp_path):
+    settings = {"SOLVER__MAX_ITER": 7, "SOLVER__CHECKPOINT_PERIOD": 3, "DATASETS__TEST": ()}
+    whole = start("whole", **settings)
+    whole.train()
+    broken = start("broken", **settings)
+    broken.register_hooks([Interrupt(4)])
+    with pytest.raises(KeyboardInterrupt):
+        broken.train()
+    assert (tmp_path / "broken/last_checkpoint").read_text() == "model_0000002.pth"
+    resumed = start("broken", resume=True, **settings)
+    assert resumed.start_iter == 3
+    resumed.train()
+    expected = whole.model.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in resumed.model.state_dict().items())
+    for mine, theirs in zip(resumed.optimizer.param_groups, whole.optimizer.param_groups, strict=True):
+        assert mine["lr"] == theirs["lr"]
+        for kind in ("exp_avg", "exp_avg_sq"):
+            moments = (run.optimizer.state[group["params"][0]] for run, group in ((resumed, mine), (whole, theirs)))
+            assert torch.equal(*(moment[kind] for moment in moments))
+    losses = [run.storage.history("total_loss").values()[-4:] for run in (whole, resumed)]
+    assert losses[0] == losses[1]
+
+
+def test_nothing_to_resume_starts_anew_and_says_so(start, caplog):
+    trainer = start("empty", resume=True)
+    assert trainer.start_iter == 0
+    assert "no checkpoint in" in caplog.text
+
+
+def test_a_checkpoint_of_another_model_is_refused(start):
+    start(DATASETS__TEST=(), SOLVER__MAX_ITER=1).train()
+    with pytest.raises(ValueError, match=r"model_final.pth is not of this config's model: \d+ missing"):
+        start(resume=True, MODEL__CAT_SEG__LAYERS=2)
+
+
+def test_weights_are_loaded_by_the_model_alone(start, tmp_path, monkeypatch):
+    first = start(DATASETS__TEST=(), SOLVER__MAX_ITER=1)
+    first.train()
+    monkeypatch.setattr(type(first.checkpointer), "load", lambda *_: pytest.fail("loaded a second time"))
+    second = start("second", MODEL__WEIGHTS=str(tmp_path / "out/model_final.pth"))
+    assert second.start_iter == 0
+    expected = first.model.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in second.model.state_dict().items())
+
+
+def test_no_evaluation_sees_stale_text(start, monkeypatch):
+    """Text is remembered within an evaluation, and each one meets what training has made of the text tower."""
+    remember, evaluations = Segmentor.text, []
+
+    def note(self, vocabulary):
+        rows, _ = vocabulary.phrases(self.synonyms)
+        text, classes = remember(self, vocabulary)
+        fresh = embed_rows(self.model.clip, rows, self.prompts, self.average_prompts)
+        evaluations.append((text.clone(), fresh))
+        return text, classes
+
+    monkeypatch.setattr(Segmentor, "text", note)
+    trainer = start(TEST__EVAL_PERIOD=2, SOLVER__CLIP_MULTIPLIER=1.0)
+    trainer.train()
+    assert len(evaluations) == 2 * 6  # of six pictures each
+    for text, fresh in evaluations:
+        torch.testing.assert_close(text, fresh, atol=1e-6, rtol=0)
+    assert torch.equal(evaluations[0][0], evaluations[5][0])
+    assert (evaluations[0][0] - evaluations[6][0]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(("way", "trains"), [("none", False), ("attention", True)])
+def test_text_has_gradients_where_its_tower_trains(start, way, trains, monkeypatch):
+    trainer = start(MODEL__CAT_SEG__CLIP_FINETUNE=way)
+    given = []
+    logits = trainer.model.model.logits
+    monkeypatch.setattr(trainer.model.model, "logits", lambda images, text: given.append(text) or logits(images, text))
+    trainer.model(next(iter(trainer.data_loader)))
+    assert [text.requires_grad for text in given] == [trains]
