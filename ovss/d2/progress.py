@@ -74,6 +74,6 @@ class SamplePictures(HookBase):
     def _sheet(crop: dict[str, Any], answer: np.ndarray) -> np.ndarray:
         image = crop["image"].numpy().transpose(1, 2, 0)
         names, truth = crop["vocabulary"].classes, crop["sem_seg"].numpy()
-        unlabelled = next((int(label) for label in np.unique(truth) if label >= len(names)), None)
+        unlabelled = next((int(label) for label in np.unique(truth) if not 0 <= label < len(names)), None)
         pictures = [image, overlay(image, truth, names, background=unlabelled), overlay(image, answer, names)]
         return np.array(contact_sheet(pictures, ["crop", "ground truth", "answer"]))
