@@ -1,6 +1,4 @@
-"""The seam: records, loaders and augmentations, on Detectron2 and on lite alike."""
-
-import itertools
+"""The seam: records, loader and augmentations, on Detectron2 and on lite alike."""
 
 import numpy as np
 import pytest
@@ -59,59 +57,6 @@ def test_resize_is_pillow_bilinear_for_images_and_nearest_for_labels():
     assert transform.inverse().apply_image(resized.image).shape == image.shape
     wide = api.T.ResizeTransform(1, 2, 1, 4)  # floats: half-pixel centres, 0 + {0, 1/4, 3/4, 1} * 8
     np.testing.assert_allclose(wide.apply_image(np.asarray([[0.0, 8.0]])), [[0, 2, 6, 8]])
-
-
-@pytest.fixture
-def train_cfg():
-    """A config for training on ten records, two at a time, in this process."""
-    shapes = [(4, 3), (3, 4), (3, 3), (2, 6), (7, 5)]
-    records = [{"value": i, "width": shapes[i % 5][0], "height": shapes[i % 5][1]} for i in range(10)]
-    api.DatasetCatalog.register("test_train_loader", lambda: records)
-    cfg = api.get_cfg()
-    cfg.DATASETS.TRAIN, cfg.SEED, cfg.SOLVER.IMS_PER_BATCH = ("test_train_loader",), 7, 2
-    cfg.DATALOADER.NUM_WORKERS, cfg.DATALOADER.ASPECT_RATIO_GROUPING = 0, False
-    yield cfg
-    api.DatasetCatalog.remove("test_train_loader")
-
-
-def batches(cfg, count):
-    loader = api.build_detection_train_loader(cfg, mapper=dict)
-    return list(itertools.islice(iter(loader), count))
-
-
-def values(cfg, count):
-    return [record["value"] for batch in batches(cfg, count) for record in batch]
-
-
-def test_training_stream_is_one_shuffle_after_the_other(train_cfg):
-    stream = values(train_cfg, 15)
-    epochs = [stream[start : start + 10] for start in (0, 10, 20)]
-    assert [sorted(epoch) for epoch in epochs] == [list(range(10))] * 3
-    assert len({tuple(epoch) for epoch in [*epochs, range(10)]}) == 4
-    assert values(train_cfg, 15) == stream
-    train_cfg.DATALOADER.NUM_WORKERS = 2
-    assert values(train_cfg, 15) == stream
-    train_cfg.SEED = 8
-    assert values(train_cfg, 15) != stream
-
-
-def test_processes_share_the_stream(train_cfg, monkeypatch):
-    stream = values(train_cfg, 12)
-    shares = []
-    monkeypatch.setattr(api.comm, "get_world_size", lambda: 2)
-    for rank in (0, 1):
-        monkeypatch.setattr(api.comm, "get_rank", lambda rank=rank: rank)
-        shares.append(values(train_cfg, 12)[:12])
-    assert shares == [stream[0:24:2], stream[1:24:2]]
-
-
-def test_batches_by_aspect_ratio_hold_wide_pictures_or_none(train_cfg):
-    train_cfg.DATALOADER.ASPECT_RATIO_GROUPING = True
-    grouped = batches(train_cfg, 25)
-    assert {len(batch) for batch in grouped} == {2}
-    wide = [[record["width"] > record["height"] for record in batch] for batch in grouped]
-    assert {tuple(one) for one in wide} == {(True, True), (False, False)}
-    assert {record["value"] for batch in grouped for record in batch} == set(range(10))
 
 
 def augmented(augmentation, seed=0, size=(20, 30)):

@@ -50,13 +50,19 @@ def test_hooks_come_at_their_iterations(tmp_path):
     assert scores == pytest.approx({3: weights[1], 5: weights[2]})  # the latest of each time that was written
 
 
+class ShowsRed(api.HookBase):
+    """Records a red picture at every step."""
+
+    def before_step(self):
+        red = torch.tensor([1.0, 0.0, 0.0])[:, None, None].expand(3, 2, 4)
+        api.get_event_storage().put_image("red", red)
+
+
 def test_log_files_hold_what_happened(tmp_path):
     cfg = settings(tmp_path, MAX_ITER=25)
     model, losses, rates = by_hand(cfg)
     trainer = Trainer(cfg)
-    red = torch.tensor([1.0, 0.0, 0.0])[:, None, None].expand(3, 2, 4)
-    show = api.hooks.CallbackHook(before_step=lambda _: api.get_event_storage().put_image("red", red))
-    trainer.register_hooks([None, show])
+    trainer.register_hooks([None, ShowsRed()])
     trainer.train()
     expected = {19: (np.median(losses[:20]), rates[19]), 24: (np.median(losses[5:25]), rates[24])}
     *lines, last = json_lines(tmp_path)

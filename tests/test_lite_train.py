@@ -12,7 +12,6 @@ from ovss.d2.lite import transforms as T
 from ovss.d2.lite.checkpoint import DetectionCheckpointer
 from ovss.d2.lite.config import get_cfg
 from ovss.d2.lite.events import EventStorage
-from ovss.d2.lite.train_loader import TrainingSampler, build_detection_train_loader
 from ovss.d2.lite.trainer import DefaultTrainer
 from ovss.d2.lite.writers import CommonMetricPrinter
 
@@ -51,18 +50,9 @@ def test_what_a_trainer_leaves_open_is_named():
         DefaultTrainer.build_train_loader(get_cfg())
 
 
-def test_mistakes_are_named():
+def test_an_unknown_kind_of_crop_is_refused():
     with pytest.raises(ValueError, match="'square'; known: relative, "):
         T.RandomCrop("square", (3, 3))
-    with pytest.raises(ValueError, match="0 records"):
-        TrainingSampler(0)
-    with pytest.raises(ValueError, match=r"IMS_PER_BATCH 0 .* 1 processes"):
-        build_detection_train_loader(RECORDS, mapper=dict, total_batch_size=0)
-
-
-def test_without_a_seed_every_stream_is_another():
-    streams = [iter(TrainingSampler(50)) for _ in range(2)]
-    assert [next(streams[0]) for _ in range(50)] != [next(streams[1]) for _ in range(50)]
 
 
 def test_printer_says_what_is_known_and_nothing_after_the_end(caplog):

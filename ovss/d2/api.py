@@ -28,7 +28,6 @@ __all__ = [
     "T",
     "TensorboardXWriter",
     "build_detection_test_loader",
-    "build_detection_train_loader",
     "build_lr_scheduler",
     "build_model",
     "comm",
@@ -96,18 +95,12 @@ if TYPE_CHECKING or ENGINE == "lite":  # the types of lite stand for both
     from ovss.d2.lite.logger import setup_logger
     from ovss.d2.lite.lr_scheduler import build_lr_scheduler
     from ovss.d2.lite.modeling import META_ARCH_REGISTRY, build_model
-    from ovss.d2.lite.train_loader import build_detection_train_loader
     from ovss.d2.lite.trainer import DefaultTrainer
     from ovss.d2.lite.writers import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
 else:
     try:
         from detectron2.config import CfgNode, configurable, get_cfg
-        from detectron2.data import (
-            DatasetCatalog,
-            MetadataCatalog,
-            build_detection_test_loader,
-            build_detection_train_loader,
-        )
+        from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
         from detectron2.data import transforms as T
         from detectron2.engine import (
             DefaultTrainer,

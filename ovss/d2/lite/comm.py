@@ -1,4 +1,4 @@
-"""Talk between the processes of one run; each call is also right in a single process. Imports torch and numpy.
+"""Talk between the processes of one run; each call is also right in a single process. Imports torch.distributed only.
 
 Objects travel pickled, but only between processes that one `launch` started, over their own gloo group.
 """
@@ -6,7 +6,6 @@ Objects travel pickled, but only between processes that one `launch` started, ov
 import functools
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -73,8 +72,3 @@ def gather(data: Any, dst: int = 0, group: Any = None) -> list[Any]:
     gathered: list[Any] = [None] * dist.get_world_size(group)
     dist.gather_object(data, gathered, dst=dst, group=group)
     return gathered
-
-
-def shared_random_seed() -> int:
-    """A random number that is the same in all processes; every rank must call it."""
-    return all_gather(int(np.random.randint(2**31)))[0]  # noqa: NPY002 (SEED seeds it)

@@ -98,7 +98,6 @@ def get_cfg() -> CfgNode:
                 "EVAL_PERIOD": 0,  # iterations between evaluations while training; 0 for only at the end
             },
             "DATALOADER": {
-                "ASPECT_RATIO_GROUPING": True,  # batches of images all wider than high, or none
                 "NUM_WORKERS": 4,  # loading processes per process of the run; 0 loads in the process itself
             },
             "OUTPUT_DIR": "./output",  # logs, config.yaml, results

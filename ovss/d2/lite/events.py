@@ -1,6 +1,7 @@
 """What a training run produces on its way, scalars and pictures, kept until a writer takes them. Imports fvcore."""
 
 from collections import defaultdict
+from itertools import takewhile
 from typing import Any
 
 from fvcore.common.history_buffer import HistoryBuffer
@@ -70,7 +71,8 @@ class EventStorage:
     def count_samples(self, name: str, window_size: int = 20) -> int:
         """How many values of a scalar came in the `window_size` iterations up to its last one."""
         values = self._histories[name].values()
-        return sum(iteration > values[-1][1] - window_size for _, iteration in values[-window_size:])
+        recent = takewhile(lambda value: value[1] > values[-1][1] - window_size, reversed(values))
+        return sum(1 for _ in recent)
 
     def __enter__(self) -> "EventStorage":
         _active.append(self)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from fvcore.common.checkpoint import PeriodicCheckpointer as FvcorePeriodicCheckpointer
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler as TorchLRScheduler
 
 from ovss.d2.lite import comm
 from ovss.d2.lite.writers import EventWriter
@@ -43,42 +42,6 @@ class HookBase:
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
-
-
-class CallbackHook(HookBase):
-    """A hook of functions that take the trainer."""
-
-    def __init__(
-        self,
-        *,
-        before_train: Callable[[Any], None] | None = None,
-        after_train: Callable[[Any], None] | None = None,
-        before_step: Callable[[Any], None] | None = None,
-        after_step: Callable[[Any], None] | None = None,
-    ):
-        self._functions = {
-            "before_train": before_train,
-            "after_train": after_train,
-            "before_step": before_step,
-            "after_step": after_step,
-        }
-
-    def _call(self, name: str) -> None:
-        function = self._functions[name]
-        if function is not None:
-            function(self.trainer)
-
-    def before_train(self) -> None:
-        self._call("before_train")
-
-    def after_train(self) -> None:
-        self._call("after_train")
-
-    def before_step(self) -> None:
-        self._call("before_step")
-
-    def after_step(self) -> None:
-        self._call("after_step")
 
 
 class IterationTimer(HookBase):
@@ -121,15 +84,11 @@ class LRScheduler(HookBase):
         self.trainer.storage.put_scalar("lr", lr, smoothing_hint=False)
         self.trainer.scheduler.step()
 
-    @property
-    def scheduler(self) -> TorchLRScheduler:
-        return self.trainer.scheduler
-
     def state_dict(self) -> dict[str, Any]:
-        return self.scheduler.state_dict()
+        return self.trainer.scheduler.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.scheduler.load_state_dict(state_dict)
+        self.trainer.scheduler.load_state_dict(state_dict)
 
 
 def _summary_group(optimizer: Optimizer) -> int:

@@ -1,7 +1,7 @@
 """The test loader: every record once, split over the processes of the run. Imports torch's DataLoader."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fvcore.common.config import CfgNode
@@ -32,7 +32,7 @@ def share(size: int, world_size: int, rank: int) -> range:
     return range(start, start + length + (rank < longer))
 
 
-class MappedRecords(Dataset):
+class _MappedRecords(Dataset):
     """Records passed through the mapper; each access hands the mapper its own copy, so that it may change it."""
 
     def __init__(self, records: list[dict], mapper: Callable[[dict], Any]):
@@ -45,21 +45,16 @@ class MappedRecords(Dataset):
         return self.mapper(copy.deepcopy(self.records[index]))
 
 
-def as_list(batch: list) -> list:
+def _as_list(batch: list) -> list:
     """Collate nothing: images of a batch may differ in size."""
     return batch
 
 
-def records_of(names: Sequence[str]) -> list[dict]:
-    """The records of data sets, one after the other; ValueError where there is none at all."""
+def _from_config(cfg: CfgNode, dataset_name: str | list[str], mapper: Callable[[dict], Any]) -> dict[str, Any]:
+    names = [dataset_name] if isinstance(dataset_name, str) else dataset_name
     records = [record for name in names for record in DatasetCatalog.get(name)]
     if not records:
-        raise ValueError(f"the data sets {[*names]} have no record")
-    return records
-
-
-def _from_config(cfg: CfgNode, dataset_name: str | list[str], mapper: Callable[[dict], Any]) -> dict[str, Any]:
-    records = records_of([dataset_name] if isinstance(dataset_name, str) else dataset_name)
+        raise ValueError(f"the data sets {names} have no record")
     return {"dataset": records, "mapper": mapper, "num_workers": cfg.DATALOADER.NUM_WORKERS}
 
 
@@ -78,9 +73,9 @@ def build_detection_test_loader(
     Also `build_detection_test_loader(cfg, dataset_name, mapper, ...)`, which takes records and workers from these.
     """
     return DataLoader(
-        MappedRecords(dataset, mapper),
+        _MappedRecords(dataset, mapper),
         batch_size=batch_size,
         sampler=sampler or InferenceSampler(len(dataset)),
         num_workers=num_workers,
-        collate_fn=collate_fn or as_list,
+        collate_fn=collate_fn or _as_list,
     )

@@ -3,7 +3,6 @@
 import logging
 import os
 import time
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, reduce
 from typing import Any
@@ -41,7 +40,7 @@ class DefaultTrainer:
         self.data_loader = self.build_train_loader(cfg)
         self.model = _parallel(model).train()
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
-        self.checkpointer = DetectionCheckpointer(self.model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.checkpointer = DetectionCheckpointer(self.model, cfg.OUTPUT_DIR, trainer=self)
         self.iter = self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self._hooks: list[hooks.HookBase] = []
@@ -59,7 +58,7 @@ class DefaultTrainer:
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:
-        """An endless iterable of batches, lists of mapped records."""
+        """An iterable of batches, lists of mapped records; at least as many as there are steps."""
         raise NotImplementedError(f"{cls.__name__} must define build_train_loader(cfg)")
 
     @classmethod
@@ -96,7 +95,7 @@ class DefaultTrainer:
     def register_hooks(self, hooks: Sequence[hooks.HookBase | None]) -> None:
         """Add hooks, called in this order after those that are there."""
         for hook in filter(None, hooks):
-            hook.trainer = weakref.proxy(self)  # a circle would keep a model in memory after its use
+            hook.trainer = self
             self._hooks.append(hook)
 
     def resume_or_load(self, resume: bool = True) -> None:

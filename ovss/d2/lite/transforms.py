@@ -1,16 +1,5 @@
 """All augmentations under one name, as Detectron2 has them: `T.RandomCrop` and the like."""
 
-from fvcore.transforms.transform import (
-    BlendTransform,
-    CropTransform,
-    HFlipTransform,
-    NoOpTransform,
-    PadTransform,
-    Transform,
-    TransformList,
-    VFlipTransform,
-)
-
 from ovss.d2.lite.augmentation import AugInput, Augmentation, AugmentationList
 from ovss.d2.lite.crop import RandomCrop, RandomCrop_CategoryAreaConstraint, RandomFlip
 from ovss.d2.lite.resize import ResizeShortestEdge, ResizeTransform
@@ -19,17 +8,9 @@ __all__ = [
     "AugInput",
     "Augmentation",
     "AugmentationList",
-    "BlendTransform",
-    "CropTransform",
-    "HFlipTransform",
-    "NoOpTransform",
-    "PadTransform",
     "RandomCrop",
     "RandomCrop_CategoryAreaConstraint",
     "RandomFlip",
     "ResizeShortestEdge",
     "ResizeTransform",
-    "Transform",
-    "TransformList",
-    "VFlipTransform",
 ]

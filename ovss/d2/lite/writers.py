@@ -84,7 +84,8 @@ class TensorboardXWriter(_ScalarWriter):
         storage.clear_images()
 
     def close(self) -> None:
-        self._writer.close()
+        if "_writer" in vars(self):  # else nothing came, and a file is not worth its making
+            self._writer.close()
 
 
 class CommonMetricPrinter(EventWriter):
