@@ -31,7 +31,14 @@ UNSEEN = (
     "purple cross",
 )
 SEEN = tuple(pair for pair in ALL if pair not in UNSEEN)
-CLASSES = ALL + GROUNDS
+
+
+def classes_of(pairs: tuple[str, ...]) -> tuple[str, ...]:
+    """The classes of scenes drawn from these pairs: the pairs, then the grounds."""
+    return (*pairs, *GROUNDS)
+
+
+CLASSES = classes_of(ALL)
 
 # The ground of every sentence; the objects come as "a red star and a blue ring" or "a red star, a blue ring".
 SENTENCES = (
@@ -55,7 +62,7 @@ _IN_SIGHT = 0.6
 
 @dataclass(frozen=True)
 class Scene:
-    """`image` (S,S,3) uint8 RGB; `labels` (S,S) uint8, indices into CLASSES; `names`: classes in sight, ground last."""
+    """`image` (S,S,3) uint8; `labels` (S,S) uint8, indices into `classes_of(pairs)`; `names`: in sight, ground last."""
 
     image: np.ndarray
     labels: np.ndarray
@@ -70,6 +77,10 @@ class Split:
     stream: int
     count: int
     pairs: tuple[str, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return classes_of(self.pairs)
 
 
 SPLITS = {
@@ -101,7 +112,8 @@ def draw_scene(
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
     ground = GROUNDS[rng.integers(len(GROUNDS))]
     canvas = draw_ground(ground, side, rng)
-    labels = np.full((side, side), CLASSES.index(ground), np.uint8)
+    classes = classes_of(pairs)
+    labels = np.full((side, side), classes.index(ground), np.uint8)
     wanted = int(rng.integers(1, max_objects + 1))
     chosen = [pairs[i] for i in rng.choice(len(pairs), min(wanted, len(pairs)), replace=False)]
     drawn: list[str] = []
@@ -112,8 +124,8 @@ def draw_scene(
         if mask is None:
             continue
         paint(canvas, mask, shape, colour, rng)
-        labels[mask] = CLASSES.index(pair)
-        sizes[CLASSES.index(pair)] = int(mask.sum())
+        labels[mask] = classes.index(pair)
+        sizes[classes.index(pair)] = int(mask.sum())
         drawn.append(pair)
     names = (*drawn, ground)
     return Scene(develop(canvas, rng), labels, describe(names, rng), names)
@@ -181,4 +193,5 @@ def _write_scenes(folder: Path, split: str, count: int) -> None:
         scene = split_scene(split, index)
         cv2.imwrite(str(folder / "images" / f"{index:06d}.png"), scene.image[..., ::-1])
         cv2.imwrite(str(folder / "labels" / f"{index:06d}.png"), scene.labels)
-    (folder / "classes.json").write_text(json.dumps({"classes": list(CLASSES)}, indent=1) + "\n", encoding="utf-8")
+    classes = json.dumps({"classes": list(SPLITS[split].classes)}, indent=1)
+    (folder / "classes.json").write_text(f"{classes}\n", encoding="utf-8")

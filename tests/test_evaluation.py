@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ovss import scenes
 from ovss.d2 import catalog
 from ovss.d2.api import DatasetCatalog, MetadataCatalog
 from ovss.d2.evaluator import SemSegEvaluator, results_table
@@ -51,6 +52,20 @@ def test_scores_by_hand(data):
     assert stored["scores"] == found
     assert stored["confusion"] == [[21, 0, 0], [24, 0, 0], [0, 0, 24]]
     assert (data / "out/made.md").read_text().startswith("| class | IoU | accuracy |")
+
+
+def test_harmonic_mean_of_seen_and_unseen(data):
+    records = DatasetCatalog.get("made")
+    groups = {"seen": ("a", "b"), "unseen": ("c",)}
+    catalog.register("zero_shot", lambda: records, Vocabulary.from_words(["a", "b", "c"]), 255, class_groups=groups)
+    answer = read_labels(records[0]["sem_seg_file_name"])
+    answer[:, :4] = 0
+    found = run(SemSegEvaluator("zero_shot"), records, answer)
+    # Of 23 counted pixels: a 7 right, 8 of b called a, c 8 right. Seen: (7 / 15 + 0) / 2 = 7 / 30, unseen: 1.
+    assert found["hIoU"] == pytest.approx(100 * 2 * (7 / 30) / (7 / 30 + 1))
+    answer[:, 4:] = 0
+    assert run(SemSegEvaluator("zero_shot"), records, answer)["hIoU"] == 0
+    assert "hIoU" not in run(SemSegEvaluator("made"), records, answer)
 
 
 def test_order_and_batching_do_not_matter(data):
@@ -191,9 +206,15 @@ def test_scenes_are_a_data_set():
     records = DatasetCatalog.get("scenes_val")
     assert len(records) == 200
     metadata = MetadataCatalog.get("scenes_val")
-    assert len(metadata.stuff_classes) == 40
-    assert set(metadata.class_groups["unseen"]) <= set(metadata.stuff_classes)
+    assert metadata.stuff_classes == list(scenes.CLASSES)
+    assert metadata.class_groups == {"seen": scenes.SEEN, "unseen": scenes.UNSEEN}
     assert read_labels(records[0]["sem_seg_file_name"]).max() < 40
+
+
+def test_training_scenes_have_no_word_for_an_unseen_pair():
+    metadata = MetadataCatalog.get("scenes_train_seen")
+    assert metadata.stuff_classes == [*scenes.SEEN, *scenes.GROUNDS]
+    assert metadata.class_groups == {"seen": scenes.SEEN}
 
 
 def test_results_table():

@@ -82,11 +82,15 @@ def _scene_records(split: str) -> list[dict[str, str]]:
 
 
 def register_scenes() -> None:
-    """Enter the embedded data set as scenes_<split>; scores are also given over the seen and over the unseen pairs."""
-    vocabulary = Vocabulary.from_words(scenes.CLASSES)
+    """Enter the embedded data set as scenes_<split>, each split with its own classes.
+
+    Scores are also given over the seen and over the unseen pairs, where a split has any of them.
+    """
     groups = {"seen": scenes.SEEN, "unseen": scenes.UNSEEN}
-    for split in scenes.SPLITS:
-        register(f"scenes_{split}", lambda split=split: _scene_records(split), vocabulary, 255, class_groups=groups)
+    for name, split in scenes.SPLITS.items():
+        own = {group: pairs for group, pairs in groups.items() if set(pairs) <= set(split.pairs)}
+        vocabulary = Vocabulary.from_words(split.classes)
+        register(f"scenes_{name}", lambda name=name: _scene_records(name), vocabulary, 255, class_groups=own)
 
 
 def register_folder(cfg: CfgNode) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import statistics
 from collections.abc import Sequence
 from operator import methodcaller
 from pathlib import Path
@@ -32,6 +33,7 @@ class SemSegEvaluator(DatasetEvaluator):
 
     Args:
         dataset_name: its metadata gives the classes, the ignore label, perhaps `class_groups` {name: class names}.
+            Where these are "seen" and "unseen", the harmonic mean of both mIoU is "hIoU".
         output_dir: where `<dataset_name>.json` and `.md` go; empty: nowhere.
         void_as_background: pixels without a label count as the last class, "background".
         epsilon: see `ovss.metrics.scores`.
@@ -82,6 +84,8 @@ class SemSegEvaluator(DatasetEvaluator):
         result = scores(counts, self.epsilon)
         summary = {name: getattr(result, name) for name in SUMMARY}
         summary |= {f"mIoU_gt[{group}]": self._mean_iou(result, counts, names) for group, names in self.groups.items()}
+        if {"seen", "unseen"} <= self.groups.keys():
+            summary["hIoU"] = statistics.harmonic_mean([summary["mIoU_gt[seen]"], summary["mIoU_gt[unseen]"]])
         table = per_class_table(result, self.classes)
         logger.info(f"{self.dataset_name}, per class:\n{table}")
         if self.output_dir:
