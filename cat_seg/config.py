@@ -39,11 +39,15 @@ def add_cat_seg_config(cfg: CfgNode) -> None:
     # Class aggregation runs on a grid coarser by this factor: in training, and at test.
     node.POOLING_TRAIN = 2
     node.POOLING_TEST = 1
+    # Learned tokens in each of the first PROMPT_DEPTH blocks of CLIP's image tower; 0: none.
+    node.PROMPT_LENGTH = 0
+    node.PROMPT_DEPTH = 0
     # Decoder: channels after each of the two stages, and of the guidance in each.
     node.DECODER_WIDTHS = [64, 32]
     node.DECODER_GUIDANCE = [32, 16]
     # What of CLIP trains: none, attention (query and value weights of both towers), image_attention (all attention of
-    # the image tower and its position embedding, first version), full (all blocks of both towers).
+    # the image tower and its position embedding, first version), full (all blocks of both towers, and prompts), prompt
+    # (the learned tokens alone).
     node.CLIP_FINETUNE = "attention"
     # Whether pixels without a label train as "none of the classes" (published) or not at all.
     cfg.LOSS.IGNORED_AS_NEGATIVE = True

@@ -43,6 +43,8 @@ def build_cat_seg(cfg: CfgNode, clip: CLIP, prompts: int) -> CATSegModel:
         grid = (node.RESOLUTION // clip.visual.patch_size,) * 2
         resized = resize_positions(clip.visual.positional_embedding.detach(), grid, "antialias")
         clip.visual.positional_embedding = nn.Parameter(resized)
+    if node.PROMPT_LENGTH:
+        clip.visual.add_prompts(node.PROMPT_DEPTH, node.PROMPT_LENGTH)
     guidance, channels = build_guidance(cfg, clip)
     decoder = Decoder(
         width=node.WIDTH,

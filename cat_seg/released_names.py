@@ -12,6 +12,7 @@ AGGREGATOR = "sem_seg_head.predictor.transformer."
 # Our name -> the released one; the first pattern that matches is replaced, the rest of the name stays.
 _NAMES = (
     (r"clip\.visual\.resblocks\.", f"{CLIP}visual.transformer.resblocks."),
+    (r"clip\.visual\.prompt_tokens$", f"{CLIP}visual.transformer.prompt_tokens"),
     (r"clip\.text\.resblocks\.", f"{CLIP}transformer.resblocks."),
     (r"clip\.(?:text\.)?", CLIP),
     (r"guidance\.upsample\.0\.", "upsample1."),

@@ -17,7 +17,8 @@ CLIP_FINETUNE = {
     "none": None,
     "attention": r"\.resblocks\.\d+\.attn\.[qv]_proj\.weight$",
     "image_attention": r"^visual\.(resblocks\.\d+\.attn\.|positional_embedding$)",
-    "full": r"\.resblocks\.",
+    "full": r"\.resblocks\.|^visual\.prompt_tokens$",
+    "prompt": r"^visual\.prompt_tokens$",
 }
 
 
@@ -27,14 +28,16 @@ def set_trainable(model: CATSeg, clip_finetune: str, backbone: bool = False) -> 
     Args:
         clip_finetune: "none"; "attention", query and value of both towers (published, second version);
             "image_attention", all of the image tower's attention and its position embedding (published, first version);
-            "full", all blocks of both towers.
+            "full", all blocks of both towers, and prompts; "prompt", the image tower's prompts alone.
         backbone: train it, but for what the published code freezes: batch norms, and the norm of Swin's finest map.
 
     Raises:
-        ValueError: an unknown way.
+        ValueError: an unknown way, or prompts to train where there are none.
     """
     if clip_finetune not in CLIP_FINETUNE:
         raise ValueError(f"unknown way to finetune CLIP {clip_finetune!r}; known: {', '.join(CLIP_FINETUNE)}")
+    if clip_finetune == "prompt" and model.clip.visual.prompt_tokens is None:
+        raise ValueError("CLIP_FINETUNE 'prompt', but there are no prompts: set PROMPT_LENGTH and PROMPT_DEPTH")
     pattern = CLIP_FINETUNE[clip_finetune]
     for name, parameter in model.clip.named_parameters():
         parameter.requires_grad_(pattern is not None and re.search(pattern, name) is not None)

@@ -1,6 +1,7 @@
 """CLIP's image tower, dense: patch features, chosen layers, blocks that a method may replace. Plain torch.
 
-Shapes: B batch, W width, D embedding width, h w patch grid, N = h*w patches, L = 1 + N tokens (class token first).
+Shapes: B batch, W width, D embedding width, h w patch grid, N = h*w patches, L = 1 + N tokens (class token first),
+R prompts (learned tokens of a block, behind the class token; most towers have none).
 Layers are returned, never hooked; blocks are counted from the end (-1 is the last), so that no method names a depth.
 """
 
@@ -55,6 +56,36 @@ class ImageTower(nn.Module):
         )
         self.ln_post = LayerNorm(width)
         self.proj = nn.Parameter(torch.randn(width, embed_dim) * width**-0.5)
+        self.prompt_tokens: nn.Parameter | None
+        self.register_parameter("prompt_tokens", None)
+
+    def add_prompts(self, depth: int, length: int) -> None:
+        """Give each of the first `depth` blocks `length` learned tokens (VPT-deep; Jia et al., ECCV 2022, section 3.2).
+
+        They take the place of those of the block before; the last ones stay to the end. No output holds them.
+
+        Raises:
+            ValueError: fewer than one token, or more blocks than there are.
+        """
+        if length < 1 or not 1 <= depth <= len(self.resblocks):
+            raise ValueError(
+                f"{length} prompts in {depth} blocks: give at least one, in 1 to {len(self.resblocks)} blocks"
+            )
+        self.prompt_tokens = nn.Parameter(torch.empty(depth, length, len(self.class_embedding)))
+        nn.init.xavier_uniform_(self.prompt_tokens)
+
+    def with_prompts(self, x: Tensor, depth: int) -> Tensor:
+        """What goes into a block: (B,L,W), or (B,L+R,W) where an earlier block had prompts, to (B,L+R,W)."""
+        if self.prompt_tokens is None or depth >= len(self.prompt_tokens):
+            return x
+        prompts = self.prompt_tokens[depth].expand(len(x), -1, -1)
+        return torch.cat([x[:, :1], prompts, x[:, 1:] if depth == 0 else x[:, 1 + prompts.shape[1] :]], dim=1)
+
+    def without_prompts(self, x: Tensor) -> Tensor:
+        """(B,L+R,W) -> (B,L,W)"""
+        if self.prompt_tokens is None:
+            return x
+        return torch.cat([x[:, :1], x[:, 1 + self.prompt_tokens.shape[1] :]], dim=1)
 
     def embed(self, images: Tensor, positions: str) -> tuple[Tensor, tuple[int, int]]:
         """Patch embedding, class token and positions: (B,3,H,W) -> (B,L,W) and the grid."""
@@ -97,14 +128,15 @@ class ImageTower(nn.Module):
         outputs: dict[int, Tensor] = {}
         x, grid = self.embed(images, positions)
         for depth, block in enumerate(self.resblocks):
+            x = self.with_prompts(x, depth)
             if depth in by_depth:
                 index, rule = by_depth[depth]
                 assert isinstance(block, ResidualBlock)
                 x, kept[index] = rule(block, x)
             else:
                 x = block(x)
-            outputs.update({index: x for index in layers if index % count == depth})
-        tokens = self.ln_post(x) @ self.proj
+            outputs.update({index: self.without_prompts(x) for index in layers if index % count == depth})
+        tokens = self.ln_post(self.without_prompts(x)) @ self.proj
         return ImageFeatures(tokens[:, 0], tokens[:, 1:], grid, outputs, kept)
 
 
