@@ -36,9 +36,11 @@ def load(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
 
 def _read(config_file: str, opts: Sequence[str]) -> CfgNode:
     from cat_seg import add_cat_seg_config
+    from cat_seg.released_config import translate
     from cliptrase import add_cliptrase_config
 
-    cfg = load_config(config_file or _packaged(opts), opts, systems=[add_cat_seg_config, add_cliptrase_config])
+    systems = [add_cat_seg_config, add_cliptrase_config]
+    cfg = load_config(config_file or _packaged(opts), opts, systems, translate)
     if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
         raise ValueError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is unknown; take one of configs/")
     return cfg

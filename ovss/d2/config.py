@@ -1,14 +1,22 @@
 """The project's config keys, and loading a config with errors for people. A system's keys live in its own `d2.py`."""
 
 import difflib
+import functools
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from ovss.d2.api import CfgNode, get_cfg
+from ovss.d2.api import CfgNode, comm, get_cfg
 from ovss.d2.package import SUFFIX, read_config
+
+logger = logging.getLogger(__name__)
+# Settings by dotted key, and those of the file that they change or None for a file -> this project's settings, and what
+# became of those with foreign names ("" where there are none).
+Translate = Callable[[Mapping[str, Any], Mapping[str, Any] | None], tuple[dict[str, Any], str]]
 
 
 def add_ovss_config(cfg: CfgNode) -> None:
@@ -59,10 +67,13 @@ def add_ovss_config(cfg: CfgNode) -> None:
     cfg.DATASETS.FOLDER.IGNORE_LABEL = 255
 
 
-def load_config(config_file: str, opts: Sequence[str] = (), systems: Sequence = ()) -> CfgNode:
+def load_config(
+    config_file: str, opts: Sequence[str] = (), systems: Sequence = (), translate: Translate | None = None
+) -> CfgNode:
     """Read a file and KEY VALUE overrides into a frozen config; `systems` add their keys (`add_*_config`).
 
-    The file is YAML, or a packaged model (`ovss.d2.package`), which then is MODEL.WEIGHTS too.
+    The file is YAML, or a packaged model (`ovss.d2.package`), which then is MODEL.WEIGHTS too. `translate` turns
+    settings under the names of a system's authors into this project's; the log says so once.
 
     Raises:
         ValueError: unreadable file, unsafe YAML, unknown key (the nearest known one is named), value of another type.
@@ -70,22 +81,24 @@ def load_config(config_file: str, opts: Sequence[str] = (), systems: Sequence = 
     cfg = get_cfg()
     for add_keys in (add_ovss_config, *systems):
         add_keys(cfg)
+    base: dict[str, Any] = {}
     if Path(config_file).suffix == SUFFIX:
-        _merge_package(cfg, config_file)
+        base = _merge_package(cfg, config_file)
     elif config_file:
         if not Path(config_file).is_file():
             raise ValueError(f"config file {config_file}: no such file; the project's own are in configs/")
-        _explained(cfg, f"config file {config_file}", lambda: cfg.merge_from_file(config_file, allow_unsafe=False))
+        source = f"config file {config_file}"
+        base = _explained(cfg, source, lambda: _merge_yaml(cfg, config_file, translate))
     if len(opts) % 2:
         raise ValueError(f"settings come as pairs of KEY VALUE, got {len(opts)} words: {' '.join(opts)}")
-    _explained(cfg, "command line", lambda: cfg.merge_from_list(list(opts)))
+    _explained(cfg, "command line", lambda: _merge_options(cfg, opts, base, translate))
     if config_file and cfg.INPUT.FORMAT != "RGB":
         raise ValueError(f"INPUT.FORMAT {cfg.INPUT.FORMAT!r}: every model here reads 'RGB', as configs/base.yaml says")
     cfg.freeze()
     return cfg
 
 
-def _merge_package(cfg: CfgNode, path: str) -> None:
+def _merge_package(cfg: CfgNode, path: str) -> dict[str, Any]:
     content = CfgNode(read_config(path))
     try:
         _explained(cfg, f"packaged model {path}", lambda: cfg.merge_from_other_cfg(content))
@@ -93,17 +106,44 @@ def _merge_package(cfg: CfgNode, path: str) -> None:
         advice = f"its config does not fit this version; give another by --config-file beside MODEL.WEIGHTS {path}"
         raise ValueError(f"{error}; {advice}") from error
     cfg.MODEL.WEIGHTS = path
+    return _flat(content)
 
 
-def _explained(cfg: CfgNode, source: str, merge) -> None:
+def _merge_yaml(cfg: CfgNode, path: str, translate: Translate | None) -> dict[str, Any]:
+    """Merge a file and return its settings by dotted key, as they stand in it and in what it is based on."""
+    settings = _flat(CfgNode.load_yaml_with_base(path, allow_unsafe=False))
+    ours, note = translate(settings, None) if translate else (settings, "")
+    if note:
+        _say(f"{path}: {note}")
+        cfg.merge_from_list([part for pair in ours.items() for part in pair])
+    else:
+        cfg.merge_from_file(path, allow_unsafe=False)
+    return settings
+
+
+def _merge_options(cfg: CfgNode, opts: Sequence[str], base: Mapping[str, Any], translate: Translate | None) -> None:
+    settings = dict(zip(opts[::2], opts[1::2], strict=True))
+    ours, note = translate(settings, base) if translate else (settings, "")
+    if note:
+        _say(f"command line: {note}")
+    cfg.merge_from_list([part for pair in ours.items() for part in pair])
+
+
+@functools.cache  # a program reads its config more than once
+def _say(message: str) -> None:
+    if comm.get_world_size() == 1:  # the processes of a group read what the one that started them has read
+        logger.warning(message)
+
+
+def _explained(cfg: CfgNode, source: str, merge: Callable[[], Any]) -> Any:
     """Run a merge; what yacs and yaml raise becomes one ValueError that says where and what to do."""
     try:
-        merge()
+        return merge()
     except (KeyError, AssertionError) as error:
         found = re.search(r"[Nn]on-existent (?:config )?key: ([\w.]+)", str(error))
         if found is None:
             raise ValueError(f"{source}: {error}") from error
-        nearest = difflib.get_close_matches(found[1], _keys(cfg), n=1, cutoff=0)
+        nearest = difflib.get_close_matches(found[1], _flat(cfg), n=1, cutoff=0)
         raise ValueError(f"{source}: unknown key {found[1]}; did you mean {nearest[0]}?") from error
     except yaml.YAMLError as error:
         raise ValueError(f"{source}: not plain YAML: {error}") from error
@@ -111,8 +151,9 @@ def _explained(cfg: CfgNode, source: str, merge) -> None:
         raise ValueError(f"{source}: {str(error).removeprefix(f'{source}: ')}") from error
 
 
-def _keys(node: CfgNode, prefix: str = "") -> list[str]:
-    keys: list[str] = []
+def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a tree of settings by dotted key."""
+    flat: dict[str, Any] = {}
     for key, value in node.items():
-        keys += _keys(value, f"{prefix}{key}.") if isinstance(value, CfgNode) else [prefix + key]
-    return keys
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return flat
