@@ -7,6 +7,7 @@ import torch
 
 from ovss.d2 import catalog  # registers the data sets
 from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, MetadataCatalog, build_model
+from ovss.d2.augmentation import augmented
 from ovss.d2.config import load_config
 from ovss.d2.devices import resolve_devices
 from ovss.d2.mapper import InputTransform
@@ -84,4 +85,5 @@ def build_predictor(
         catalog.register_folder(cfg)
         catalog.check_name(cfg.DATASETS.TEST[0], "DATASETS.TEST")
         vocabulary = MetadataCatalog.get(cfg.DATASETS.TEST[0]).vocabulary
-    return Predictor(build_model(cfg).eval(), InputTransform.from_config(cfg, center_crop=False), vocabulary)
+    segmentor = augmented(cfg, build_model(cfg).eval())
+    return Predictor(segmentor, InputTransform.from_config(cfg, center_crop=False), vocabulary)

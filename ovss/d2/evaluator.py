@@ -20,6 +20,7 @@ from ovss.d2.api import (
     comm,
     inference_on_dataset,
 )
+from ovss.d2.augmentation import AugmentedSegmentor, augmented
 from ovss.d2.mapper import InputMapper, InputTransform, read_labels, size_mismatch
 from ovss.images import write_atomic
 from ovss.metrics import ConfusionMatrix, Scores, per_class_table, scores
@@ -116,21 +117,25 @@ class SemSegEvaluator(DatasetEvaluator):
 def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, dict[str, float]]:
     """Evaluate a model on every set of cfg.DATASETS.TEST, in all processes; the main one gets and logs the table.
 
-    Results are in OUTPUT_DIR/inference.
+    Results are in OUTPUT_DIR/inference, or OUTPUT_DIR/inference_TTA under TEST.AUG, which their names then say.
     """
     results: dict[str, dict[str, float]] = {}
+    model = augmented(cfg, model)
+    plain = not isinstance(model, AugmentedSegmentor)
+    folder = Path(cfg.OUTPUT_DIR) / ("inference" if plain else "inference_TTA")
     transform = InputTransform.from_config(cfg, cfg.INPUT.CENTER_CROP_TEST)
     for name in cfg.DATASETS.TEST:
         evaluator = SemSegEvaluator(
             name,
-            output_dir=str(Path(cfg.OUTPUT_DIR) / "inference"),
+            output_dir=str(folder),
             void_as_background=cfg.TEST.VOID_AS_BACKGROUND,
             epsilon=cfg.TEST.EPSILON,
         )
         loader = build_detection_test_loader(cfg, name, mapper=InputMapper(transform, name))
-        results[name] = inference_on_dataset(model, loader, evaluator).get("sem_seg", {})
+        row = name if plain else f"{name}, {model.name}"
+        results[row] = inference_on_dataset(model, loader, evaluator).get("sem_seg", {})
     if comm.is_main_process():
-        logger.info(f"results in {Path(cfg.OUTPUT_DIR) / 'inference'}:\n{results_table(results)}")
+        logger.info(f"results in {folder}:\n{results_table(results)}")
     return results
 
 

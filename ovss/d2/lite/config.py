@@ -96,6 +96,12 @@ def get_cfg() -> CfgNode:
             },
             "TEST": {
                 "EVAL_PERIOD": 0,  # iterations between evaluations while training; 0 for only at the end
+                "AUG": {
+                    "ENABLED": False,  # average the scores of several views of each picture
+                    "MIN_SIZES": (400, 500, 600, 700, 800, 900, 1000, 1100, 1200),  # their shorter sides in pixels
+                    "MAX_SIZE": 4000,  # bound on their longer sides; wins over MIN_SIZES
+                    "FLIP": True,  # each view mirrored, too
+                },
             },
             "DATALOADER": {
                 "NUM_WORKERS": 4,  # loading processes per process of the run; 0 loads in the process itself
