@@ -50,7 +50,7 @@ def segmentor(request, small_clip):
         model = CLIPtrase(clip=small_clip, regions=Regions(eps=1.05, min_points=2))
         return Segmentor(model=model, average_prompts=True, **parts).eval()
     window = SlidingWindow((48, 48), 32, 0.5) if "windows" in request.param else None
-    model = small_model(small_clip, size_divisibility=8)
+    model = small_model(small_clip, pad_to=8)
     return Segmentor(model=model, average_prompts=False, sliding_window=window, **parts).eval()
 
 

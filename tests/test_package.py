@@ -13,47 +13,33 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from test_cat_seg_d2 import request
+from test_train_net import run
+from training_parts import CONFIG, SMALL, as_opts, write_squares
 
 from ovss import hub, scenes
 from ovss.cli import main
 from ovss.d2.api import build_model
 from ovss.d2.package import CONFIG_KEY, FORMAT_KEY, MAX_CONFIG_LENGTH, read_config, save_model
+from ovss.d2.trainer import Trainer
 from ovss.vocabulary import Vocabulary
 
 WORDS = Vocabulary.from_words(scenes.CLASSES[:3])
-ROOT = Path(__file__).parent.parent
-CONFIG = str(ROOT / "configs/cat_seg/vitb_384.yaml")
-# A CAT-Seg around the embedded CLIP, as small as its parts allow.
-SETTINGS = {
-    "MODEL.DEVICE": "cpu",
-    "MODEL.CLIP.NAME": "tiny",
-    "MODEL.CAT_SEG.RESOLUTION": "64",
-    "MODEL.CAT_SEG.GUIDANCE_LAYERS": "[0, 1]",
-    "MODEL.CAT_SEG.WINDOW": "4",
-    "MODEL.CAT_SEG.WIDTH": "32",
-    "MODEL.CAT_SEG.GUIDANCE_WIDTH": "16",
-    "MODEL.CAT_SEG.GUIDANCE_CHANNELS": "[32, 16]",
-    "MODEL.CAT_SEG.DECODER_WIDTHS": "[32, 16]",
-    "MODEL.CAT_SEG.DECODER_GUIDANCE": "[16, 16]",
-    "MODEL.CAT_SEG.CLASS_TOKENS": "8",
-    "TEST.WINDOW_CANVAS": "[96, 96]",
-    "TEST.WINDOW_SIZE": "64",
-    "TEST.WINDOW_OVERLAP": "0.5",
-    "INPUT.MIN_SIZE_TEST": "96",
-    "DATASETS.TEST": "('scenes_val',)",
+SETTINGS = SMALL | {
+    "TEST.SLIDING_WINDOW": True,
+    "TEST.WINDOW_CANVAS": [96, 96],
+    "TEST.WINDOW_SIZE": 64,
+    "TEST.WINDOW_OVERLAP": 0.5,
+    "DATASETS.TRAIN": (),
+    "DATASETS.TEST": ("scenes_val",),
     "OUTPUT_DIR": "/somewhere/private",
 }
-
-
-def options(**more):
-    return [word for pair in (SETTINGS | more).items() for word in pair]
 
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory):
     """A model, its config, and the file that both were packaged into."""
     torch.manual_seed(0)
-    cfg = hub.load(CONFIG, options())
+    cfg = hub.load(CONFIG, as_opts(SETTINGS))
     model = build_model(cfg).eval()
     path = tmp_path_factory.mktemp("package") / "model_final.safetensors"
     save_model(path, model, cfg)
@@ -90,7 +76,7 @@ def test_options_win_over_the_config_inside(live):
 
 
 def test_it_is_weights_for_another_config(live):
-    cfg = hub.load(CONFIG, options(**{"MODEL.WEIGHTS": str(live[2]), "INPUT.SIZE_FIT": "resize"}))
+    cfg = hub.load(CONFIG, as_opts(SETTINGS, {"MODEL.WEIGHTS": live[2], "INPUT.SIZE_FIT": "resize"}))
     weight = "model.aggregator.decoder.head.weight"
     assert torch.equal(build_model(cfg).state_dict()[weight], live[0].state_dict()[weight])
 
@@ -107,18 +93,24 @@ def test_the_config_inside_is_plain_portable_yaml(live):
 
 def test_folders_stay_behind(live, tmp_path):
     """A model whose config names one's own data opens where these are not."""
-    for name in ("images", "labels"):
-        (tmp_path / name).mkdir()
-        Image.new("L", (8, 8)).save(tmp_path / name / "a.png")
-    (tmp_path / "words.txt").write_text("cat\nwall\n")
-    places = {"IMAGES": "images", "LABELS": "labels", "CLASSES": "words.txt"}
-    folder = {f"DATASETS.FOLDER.{key}": str(tmp_path / name) for key, name in places.items()}
-    more = {**folder, "DATASETS.TEST": "('folder', 'scenes_val')", "MODEL.VOCABULARY": str(tmp_path / "words.txt")}
-    cfg = hub.load(CONFIG, options(**more))
-    save_model(tmp_path / "own.safetensors", live[0], cfg)
+    folder = write_squares(tmp_path / "data")
+    words = {"MODEL.VOCABULARY": folder["DATASETS.FOLDER.CLASSES"], "DATASETS.TEST": ("folder", "scenes_val")}
+    save_model(tmp_path / "own.safetensors", live[0], hub.load(CONFIG, as_opts(SETTINGS, folder, words)))
     again = hub.load(str(tmp_path / "own.safetensors"))
     assert again.DATASETS.TEST == ("scenes_val",)
     assert again.DATASETS.FOLDER.IMAGES == again.MODEL.VOCABULARY == ""
+
+
+@pytest.mark.usefixtures("restored_loggers")
+def test_what_was_trained_is_what_segments(tmp_path):
+    folder = write_squares(tmp_path / "data")
+    trainer = Trainer(hub.load(CONFIG, as_opts(SMALL, folder, {"OUTPUT_DIR": tmp_path / "out"})))
+    trainer.train()
+    predictor = hub.build_predictor(str(tmp_path / "out/model_final.safetensors"), device="cpu")
+    picture = request((60, 80), words=WORDS)
+    live, opened = (model.eval()([picture])[0]["sem_seg"] for model in (trainer.model, predictor.segmentor))
+    assert torch.equal(live, opened)
+    assert predictor.vocabulary is None, "its words were in a file of the machine that trained it"
 
 
 def test_segment_takes_it(live, tmp_path):
@@ -129,6 +121,19 @@ def test_segment_takes_it(live, tmp_path):
     predictor = hub.build_predictor(str(live[2]), vocabulary=None, device="cpu")
     assert record["areas"] == predictor(tmp_path / "a.png", WORDS).areas()
     assert len(predictor.vocabulary.classes) == 40, "else the words of its data set"
+
+
+def test_evaluation_needs_no_config_file(live, tmp_path):
+    here = {"MODEL.DEVICE": "cpu", "DATALOADER.NUM_WORKERS": 0, "OUTPUT_DIR": tmp_path / "out"}
+    folder = {**write_squares(tmp_path / "data"), "DATASETS.TEST": ("folder",)}
+    done = run("--eval-only", *as_opts({"MODEL.WEIGHTS": live[2]}, here, folder))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads((tmp_path / "out/inference/folder.json").read_text())["dataset"] == "folder"
+
+
+def test_other_weights_need_a_config_file():
+    with pytest.raises(ValueError, match=r"no --config-file: .*, or give MODEL.WEIGHTS a model with its config inside"):
+        hub.load("", ["MODEL.WEIGHTS", "model_final.pth"])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from ovss.d2.api import (
     get_event_storage,
 )
 from ovss.d2.evaluator import evaluate
+from ovss.d2.package import SUFFIX, save_model
 from ovss.d2.progress import ProgressBar, SamplePictures, in_terminal
 from ovss.d2.solver import build_optimizer
 from ovss.d2.train_loader import build_train_loader
@@ -29,8 +31,8 @@ logger = logging.getLogger(__name__)
 class Trainer(DefaultTrainer):
     """`Trainer(cfg)`, then `resume_or_load(resume)`, then `train()`.
 
-    OUTPUT_DIR gets checkpoints (model_<iteration>.pth, last_checkpoint, model_final.pth), metrics.json, TensorBoard
-    files, and `inference/` with the scores of the last evaluation.
+    OUTPUT_DIR gets checkpoints (model_<iteration>.pth, last_checkpoint, model_final.pth), the packaged model
+    (model_final.safetensors), metrics.json, TensorBoard files, and `inference/` with the scores of the last evaluation.
     """
 
     @classmethod
@@ -82,7 +84,9 @@ class Trainer(DefaultTrainer):
     def train(self) -> None:
         super().train()
         if comm.is_main_process():
-            logger.info(f"trained model: {self.cfg.OUTPUT_DIR}/model_final.pth")
+            path = Path(self.cfg.OUTPUT_DIR) / "model_final"
+            save_model(f"{path}{SUFFIX}", getattr(self.model, "module", self.model), self.cfg)
+            logger.info(f"trained model: {path}.pth to train on, {path}{SUFFIX} to use and to pass on, config inside")
 
 
 def _record_gradient_norm(norm: Tensor) -> None:
