@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from cat_seg_parts import small_model
+from cat_seg_parts import small_first_model, small_model
 from golden_cat_seg import CONFIGS, rule_model
 from PIL import Image
 
+from cat_seg.backbone import ResNet101, SwinBase
 from cat_seg.d2 import CATSeg
 from cat_seg.released_names import released_name
 from cat_seg.training import pixel_loss, set_trainable
@@ -77,6 +78,32 @@ def test_what_trains(small_clip, mode, per_block):
         assert {name.split(".attn.")[1] for name in trained} == {"q_proj.weight", "v_proj.weight"}
 
 
+def test_what_trains_of_the_first_version(small_clip):
+    """All attention of the image tower and its positions; of the backbone nothing, or all but what is always frozen."""
+    model = small_first_model(small_clip, backbone=SwinBase(resolution=128, drop_path=0.0))
+    set_trainable(model, "image_attention")
+    trained = {name for name, parameter in model.clip.named_parameters() if parameter.requires_grad}
+    assert len(trained) == 1 + 8 * len(small_clip.visual.resblocks)
+    assert {name for name in trained if ".attn." not in name} == {"visual.positional_embedding"}
+    assert not any(parameter.requires_grad for parameter in model.guidance.parameters())
+    set_trainable(model, "image_attention", backbone=True)
+    frozen = {name for name, parameter in model.guidance.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"backbone.norms.0.weight", "backbone.norms.0.bias"}
+    model = small_first_model(small_clip, backbone=ResNet101())
+    set_trainable(model, "none", backbone=True)
+    assert sum(parameter.requires_grad for parameter in model.guidance.parameters()) == 94  # its convolutions
+
+
+def test_words_are_encoded_once_where_the_text_tower_is_frozen(small_clip):
+    for mode, passes in (("attention", 2), ("image_attention", 1)):
+        trained = segmentor(small_first_model(small_clip), mode)
+        calls = []
+        trained.model.clip.text.register_forward_hook(lambda *_: calls.append(1))  # noqa: B023
+        losses = [trained(crops(1))["loss_sem_seg"] for _ in range(2)]
+        assert len(calls) == passes
+        assert losses[0] == losses[1]
+
+
 def test_unknown_way_to_finetune(small_clip):
     with pytest.raises(
         ValueError, match="unknown way to finetune CLIP 'all'; known: none, attention, image_attention, full"
@@ -96,7 +123,7 @@ def crops(count, size=64):
     ]
 
 
-@pytest.mark.parametrize("mode", ["none", "attention", "full"])
+@pytest.mark.parametrize("mode", ["none", "attention", "image_attention", "full"])
 def test_every_trained_parameter_gets_a_gradient(small_clip, mode):
     """Also those that the answer does not depend on, as exact zeros: data-parallel training needs them."""
     model = small_model(small_clip)
