@@ -75,17 +75,17 @@ def _answer(key: str, value: Any, backbone: str) -> Settings | str:
     """Our settings for one of theirs, or why it changes nothing."""
     if key in _SPECIAL:
         return _SPECIAL[key](key, value, backbone)
+    if key not in {**keys.NO_EFFECT, **keys.FIXED, **keys.RENAMED}:
+        raise ValueError(f"unknown key {key}: no setting of CAT-Seg's published models is called so")
     if key.startswith(keys.BACKBONE_PREFIXES) and not key.startswith(keys.READ_BY[backbone]):
         return f"the backbone is {backbone}" if backbone else "the second version has no backbone"
     if key in keys.NO_EFFECT:
         return keys.NO_EFFECT[key]
-    if key in keys.FIXED:
-        if value != keys.FIXED[key]:
-            raise ValueError(f"{key} {value!r} cannot be honoured, only {keys.FIXED[key]!r}")
-        return "the only value here too"
     if key in keys.RENAMED:
         return {keys.RENAMED[key]: value}
-    raise ValueError(f"{key} is no key of CAT-Seg's published code or of this project")
+    if value != keys.FIXED[key]:
+        raise ValueError(f"{key} {value!r} cannot be honoured, only {keys.FIXED[key]!r}")
+    return "the only value here too"
 
 
 def _clip(key: str, name: Any, backbone: str) -> Settings:

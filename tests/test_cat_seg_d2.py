@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 from cat_seg_parts import small_model
+from safetensors.torch import load_file, save_file
 
 import cat_seg.d2
 from cat_seg.checkpoint import to_released
 from cat_seg.d2 import CATSeg
 from ovss import hub
 from ovss.clip.image import value_only, value_to_class
-from ovss.clip.model import CLIP, architecture_config
+from ovss.clip.model import ASSETS, CLIP, architecture_config
 from ovss.d2.api import META_ARCH_REGISTRY
 from ovss.d2.segmentor import Segmentor
 from ovss.inference import SlidingWindow
@@ -103,3 +104,15 @@ def test_model_weights_hold_the_clip_too(small_clip, small_config, monkeypatch, 
     )
     with pytest.raises(ValueError, match=r"model_base.pth are not those of this CAT-Seg: \d+ unknown"):
         CATSeg(wrong)
+
+
+def test_clip_weights_from_a_file_or_its_folder(tmp_path):
+    """MODEL.CLIP.WEIGHTS, beside no MODEL.WEIGHTS; the embedded CLIP's tensors, one of them changed."""
+    state = load_file(ASSETS / "tiny_clip.safetensors")
+    state["logit_scale"] = torch.full_like(state["logit_scale"], 2.5)
+    file = tmp_path / "clip.safetensors"
+    save_file(state, file)
+    for place in (file, tmp_path):
+        opts = [*settings(GUIDANCE_LAYERS="[0, 1]"), "MODEL.CLIP.NAME", "tiny", "MODEL.CLIP.WEIGHTS", str(place)]
+        model = CATSeg(hub.load(str(ROOT / "configs/cat_seg/vitb_384.yaml"), opts)).model
+        assert model.clip.logit_scale.item() == 2.5

@@ -48,6 +48,7 @@ BAD_FILES = {
     "unknown key": ("MODEL:\n  CLIPP:\n    NAME: x\n", "unknown key MODEL.CLIPP; did you mean MODEL.CLIP"),
     "wrong type": ("INPUT:\n  MIN_SIZE_TEST: small\n", "Type mismatch"),
     "code": ("OUTPUT_DIR: !!python/object/apply:os.system ['touch owned']\n", "not plain YAML"),
+    "number as key": ("5: 6\n", "expected names of settings and their values"),
     "no yaml": ("MODEL: [\n", "not plain YAML"),
 }
 

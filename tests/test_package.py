@@ -169,6 +169,8 @@ BAD_CONFIGS = {
     "references": ("A: &a {B: 1}\nC: *a", "refers to its own parts"),
     "deep": ("[" * 100_000, "nested too deep"),
     "large": ("A: " + "1" * MAX_CONFIG_LENGTH, "more than the 262144"),
+    "no setting": ("MODEL: {CAT_SEG: {WINDOW: 2020-01-01}}", "not a valid type.* does not fit"),
+    "number as key": ("5: 6", "does not fit"),
     "other keys": ("MODEL: {CAT_SEGG: {X: 1}}", "unknown key MODEL.CAT_SEGG.* does not fit"),
     "other types": ("MODEL: {CAT_SEG: {WINDOW: wide}}", "Type mismatch.* does not fit"),
 }
@@ -188,6 +190,15 @@ def test_bad_packages(case, live, tmp_path, monkeypatch):
         hub.load("", ["MODEL.WEIGHTS", str(path)])
     assert str(path) in str(error.value)
     assert not (tmp_path / "owned").exists()
+
+
+def test_a_strangers_file_names_no_place_on_this_machine(tmp_path):
+    config = {
+        "OUTPUT_DIR": "/etc",
+        "MODEL": {"WEIGHTS": "a", "CLIP": {"WEIGHTS": "b", "NAME": "tiny"}, "DEVICE": "cuda:9"},
+    }
+    write(tmp_path / "model.safetensors", {}, yaml.safe_dump(config))
+    assert read_config(tmp_path / "model.safetensors") == {"MODEL": {"CLIP": {"NAME": "tiny"}}}
 
 
 def test_writing_is_whole_or_not_at_all(live, tmp_path, monkeypatch):

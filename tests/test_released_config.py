@@ -180,7 +180,7 @@ REFUSED = {
     "NAME": ("OpenVocabHead", "NAME 'OpenVocabHead' cannot be honoured, only 'CATSegHead'"),
     "TEXT_GUIDANCE_PROJ_DIM": (64, "APPEARANCE_GUIDANCE_PROJ_DIM 128 and .*TEXT_GUIDANCE_PROJ_DIM 64: both"),
     "TRAIN_CLASS_JSON": ("my/birds.json", "the words come with the data set of DATASETS.TRAIN"),
-    "CONVS_DIM": (256, "MODEL.SEM_SEG_HEAD.CONVS_DIM is no key of CAT-Seg's published code or of this project"),
+    "CONVS_DIM": (256, "unknown key MODEL.SEM_SEG_HEAD.CONVS_DIM: no setting of CAT-Seg's published models"),
 }
 
 
@@ -189,6 +189,11 @@ def test_what_cannot_be_honoured(write, key):
     value, message = REFUSED[key]
     with pytest.raises(ValueError, match=rf"config file .*vitb_384.yaml: .*{message}"):
         hub.load(write("vitb_384", **{key: value}), EVAL)
+
+
+def test_unknown_keys_fail_where_their_kind_has_no_effect(write):
+    with pytest.raises(ValueError, match=r"unknown key MODEL.SWIN.EMBED_DIMS: no setting"):
+        hub.load(write("vitb_384"), ["MODEL.SWIN.EMBED_DIMS", "96"])
 
 
 @pytest.mark.parametrize(

@@ -99,9 +99,9 @@ def load_config(
 
 
 def _merge_package(cfg: CfgNode, path: str) -> dict[str, Any]:
-    content = CfgNode(read_config(path))
+    content = read_config(path)
     try:
-        _explained(cfg, f"packaged model {path}", lambda: cfg.merge_from_other_cfg(content))
+        _explained(cfg, f"packaged model {path}", lambda: cfg.merge_from_other_cfg(CfgNode(content)))
     except ValueError as error:
         advice = f"its config does not fit this version; give another by --config-file beside MODEL.WEIGHTS {path}"
         raise ValueError(f"{error}; {advice}") from error
@@ -147,6 +147,8 @@ def _explained(cfg: CfgNode, source: str, merge: Callable[[], Any]) -> Any:
         raise ValueError(f"{source}: unknown key {found[1]}; did you mean {nearest[0]}?") from error
     except yaml.YAMLError as error:
         raise ValueError(f"{source}: not plain YAML: {error}") from error
+    except (TypeError, AttributeError) as error:  # a list, a word, a number for a name
+        raise ValueError(f"{source}: expected names of settings and their values ({error})") from error
     except ValueError as error:
         raise ValueError(f"{source}: {str(error).removeprefix(f'{source}: ')}") from error
 

@@ -7,6 +7,7 @@ plain YAML of a bounded size.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -24,7 +25,8 @@ FORMAT = "1"
 FORMAT_KEY, CONFIG_KEY = "ovss.format", "ovss.config"
 MAX_CONFIG_LENGTH = 256 * 1024
 MAX_CONFIG_DEPTH = 16
-# Settings of the machine and of its folders, which mean nothing elsewhere; so do paths of weights and of class files.
+# Settings of the machine and of its folders: neither written nor, from a stranger's file, read. Likewise the paths of
+# weights and of class files.
 _LOCAL = {"MODEL.DEVICE", "OUTPUT_DIR", "DATALOADER.NUM_WORKERS", "DATASETS.FOLDER"}
 
 
@@ -68,7 +70,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         found = metadata.get(FORMAT_KEY)
         raise ValueError(f"packaged model {path} is of format {found}, but this version reads format {FORMAT}")
     try:
-        return _plain_yaml(metadata[CONFIG_KEY])
+        return _portable(_plain_yaml(metadata[CONFIG_KEY]))
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"packaged model {path}: its config is not plain YAML: {error}") from error
 
@@ -88,14 +90,14 @@ def _plain_yaml(text: str) -> dict[str, Any]:
     return content
 
 
-def _portable(node: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """What of a config goes into a file."""
+def _portable(node: Mapping, defaults: Mapping = MappingProxyType({}), prefix: str = "") -> dict[str, Any]:
+    """What of a config one machine tells another: settings that are not at their defaults, and none of its own."""
     kept: dict[str, Any] = {}
     for key, value in node.items():
         name = f"{prefix}{key}"
-        if name in _LOCAL or key.endswith("WEIGHTS") or _is_class_file(name, value):
+        if name in _LOCAL or name.endswith("WEIGHTS") or _is_class_file(name, value):
             continue
-        if name in ("DATASETS.TRAIN", "DATASETS.TEST"):
+        if name in ("DATASETS.TRAIN", "DATASETS.TEST") and isinstance(value, list):
             value = [dataset for dataset in value if dataset != FOLDER]
         if isinstance(value, dict):
             inner = _portable(value, defaults.get(key, {}), f"{name}.")
