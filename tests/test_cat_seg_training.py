@@ -94,7 +94,8 @@ def test_what_trains_of_the_first_version(small_clip):
     assert sum(parameter.requires_grad for parameter in model.guidance.parameters()) == 94  # its convolutions
 
 
-def test_words_are_encoded_once_where_the_text_tower_is_frozen(small_clip):
+def test_words_are_encoded_once_where_the_text_tower_is_frozen(small_clip, tmp_path, monkeypatch):
+    monkeypatch.setenv("OVSS_CACHE", str(tmp_path))  # no other test has encoded them
     for mode, passes in (("attention", 2), ("image_attention", 1)):
         trained = segmentor(small_first_model(small_clip), mode)
         calls = []
