@@ -1,13 +1,16 @@
 """CAT-Seg behind Detectron2's face: configs, mixed batches, weights from MODEL.WEIGHTS."""
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
-from cat_seg_parts import small_model
+from cat_seg_parts import small_first_model, small_model
 from safetensors.torch import load_file, save_file
+from torchvision.models import resnet101
 
 import cat_seg.d2
+from cat_seg.backbone import ResNet101
 from cat_seg.checkpoint import to_released
 from cat_seg.d2 import CATSeg
 from ovss import hub
@@ -116,3 +119,55 @@ def test_clip_weights_from_a_file_or_its_folder(tmp_path):
         opts = [*settings(GUIDANCE_LAYERS="[0, 1]"), "MODEL.CLIP.NAME", "tiny", "MODEL.CLIP.WEIGHTS", str(place)]
         model = CATSeg(hub.load(str(ROOT / "configs/cat_seg/vitb_384.yaml"), opts)).model
         assert model.clip.logit_scale.item() == 2.5
+
+
+@pytest.fixture
+def first_version(small_clip, small_config, monkeypatch):
+    """Config of a small first version with ResNet-101, from KEY VALUE options; CLIP is the small one."""
+    monkeypatch.setattr(cat_seg.d2, "architecture_config", lambda name: small_config)
+    monkeypatch.setattr(cat_seg.d2, "load_clip", lambda *_: copy.deepcopy(small_clip))
+    opts = settings(BACKBONE_RESOLUTION="128", GUIDANCE_WIDTH="32", DECODER_GUIDANCE="[16, 16]")
+    return lambda *more: hub.load(str(ROOT / "configs/cat_seg/vitb_r101.yaml"), [*opts, *more])
+
+
+def test_first_version_from_a_released_file(first_version, small_clip, monkeypatch, tmp_path):
+    monkeypatch.setattr(cat_seg.d2, "load_clip", lambda *_: pytest.fail("the checkpoint holds the CLIP"))
+    expected = small_first_model(small_clip, backbone=ResNet101(), prompts=80)
+    torch.save({"model": to_released(expected)}, tmp_path / "model_final_base.pth")
+    segmentor = CATSeg(first_version("MODEL.WEIGHTS", str(tmp_path / "model_final_base.pth"))).eval()
+    state = segmentor.model.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in expected.state_dict().items())
+    answer = segmentor([request((33, 61))])[0]["sem_seg"]
+    assert answer.shape == (3, 33, 61)
+
+
+def test_first_version_starts_from_imagenet(first_version, tmp_path, caplog):
+    network = resnet101(weights=None)
+    torch.save(network.state_dict(), tmp_path / "resnet101.pth")
+    model = CATSeg(first_version("MODEL.CAT_SEG.BACKBONE_WEIGHTS", str(tmp_path / "resnet101.pth"))).model
+    assert torch.equal(model.guidance.backbone.conv1.weight, network.conv1.weight)
+    assert "backbone is random" not in caplog.text
+    CATSeg(first_version())
+    assert "MODEL.CAT_SEG.BACKBONE_WEIGHTS is empty: the appearance backbone is random" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "BACKBONE_RESOLUTION",
+            "384",
+            "BACKBONE_RESOLUTION 384 px: 128 px are needed, 16 for each of",
+        ),
+        ("LAST_BLOCK", "value", "unknown MODEL.CAT_SEG.LAST_BLOCK 'value'; known: value_to_class, value_only"),
+        ("BACKBONE", "resnet50", "unknown appearance backbone 'resnet50'"),
+    ],
+)
+def test_values_that_do_not_fit(first_version, key, value, message):
+    with pytest.raises(ValueError, match=message):
+        CATSeg(first_version(f"MODEL.CAT_SEG.{key}", value))
+
+
+def test_fitting_by_a_stretch_leaves_no_border(first_version):
+    assert CATSeg(first_version()).model.pad_to == 32
+    assert CATSeg(first_version("INPUT.SIZE_FIT", "resize")).model.pad_to == 1
