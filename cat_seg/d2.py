@@ -125,7 +125,9 @@ class CATSeg(Segmentor):
         if weights:
             load_checkpoint(model, weights)
         else:
-            logger.warning("MODEL.WEIGHTS is empty: CAT-Seg's aggregator is untrained, its answers mean nothing")
+            logger.warning(
+                "MODEL.WEIGHTS is empty: CAT-Seg's aggregator is random, its answers mean nothing before training"
+            )
             load_imagenet(model, cfg.MODEL.CAT_SEG.BACKBONE_WEIGHTS)
         set_trainable(model, cfg.MODEL.CAT_SEG.CLIP_FINETUNE, backbone=cfg.SOLVER.BACKBONE_MULTIPLIER > 0)
         window = SlidingWindow(tuple(cfg.TEST.WINDOW_CANVAS), cfg.TEST.WINDOW_SIZE, cfg.TEST.WINDOW_OVERLAP)

@@ -98,7 +98,6 @@ def train_shared(args, device):
     assert all(torch.equal(one, everyone[0]) for one in everyone)
 
 
-@pytest.mark.skipif(api.ENGINE != "lite", reason="Detectron2's trainer tells torch to use GPUs, also on the CPU")
 def test_two_processes_train_as_one_on_the_whole_batch(tmp_path):
     for processes in (1, 2):
         args = api.default_argument_parser().parse_args(["--num-gpus", str(processes)])

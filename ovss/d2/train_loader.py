@@ -9,12 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ovss.d2.api import CfgNode, DatasetCatalog, comm
 from ovss.d2.train_mapper import TrainMapper
 
-_ORDER, _DRAWS = 0, 1  # streams of random numbers that never meet
+_ORDER, _CROP, _STEP = range(3)  # streams of random numbers that never meet
+
+
+def _seed_of(seed: int, *place: int) -> int:
+    """The seed of one place in one of the streams."""
+    return int(np.random.SeedSequence(seed, spawn_key=place).generate_state(1)[0])
 
 
 class TrainingStream(Dataset):
@@ -36,12 +42,16 @@ class TrainingStream(Dataset):
     def __getitem__(self, place: int) -> Any:
         epoch, index = divmod(place, len(self.records))
         if epoch != self._epoch:
-            seeds = np.random.SeedSequence(self.seed, spawn_key=(_ORDER, epoch))
-            self._epoch, self._order = epoch, np.random.default_rng(seeds).permutation(len(self.records))
-        draws = int(np.random.SeedSequence(self.seed, spawn_key=(_DRAWS, place)).generate_state(1)[0])
+            rng = np.random.default_rng(_seed_of(self.seed, _ORDER, epoch))
+            self._epoch, self._order = epoch, rng.permutation(len(self.records))
+        draws = _seed_of(self.seed, _CROP, place)
         random.seed(draws)
         np.random.seed(draws)  # noqa: NPY002 (augmentations, here and in Detectron2, draw from the global generator)
         return self.mapper(dict(self.records[self._order[index]]))
+
+    def step_seed(self, step: int, rank: int) -> int:
+        """Seed of what the model itself draws in a step, such as its stochastic depth."""
+        return _seed_of(self.seed, _STEP, step, rank)
 
 
 class StepSampler(Sampler[list[int]]):
@@ -77,4 +87,10 @@ def build_train_loader(cfg: CfgNode) -> DataLoader:
     seed = cfg.SEED if cfg.SEED >= 0 else comm.all_gather(random.SystemRandom().getrandbits(31))[0]
     stream = TrainingStream(records, TrainMapper.from_config(cfg), seed, steps * batch)
     sampler = StepSampler(steps=steps, batch=batch, rank=comm.get_rank(), processes=comm.get_world_size())
-    return DataLoader(stream, batch_sampler=sampler, num_workers=cfg.DATALOADER.NUM_WORKERS, collate_fn=list)
+    return DataLoader(
+        stream,
+        batch_sampler=sampler,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        collate_fn=list,
+        generator=torch.Generator(),  # else starting it, also after a pause, would draw from the model's numbers
+    )

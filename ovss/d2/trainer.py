@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -80,6 +81,10 @@ class Trainer(DefaultTrainer):
         self.checkpointer.load(str(path))
         self.start_iter = self.iter + 1
         self.data_loader.batch_sampler.start = self.start_iter
+
+    def run_step(self) -> None:
+        torch.manual_seed(self.data_loader.dataset.step_seed(self.iter, comm.get_rank()))
+        super().run_step()
 
     def train(self) -> None:
         super().train()
