@@ -1,17 +1,21 @@
 """Train and evaluate, as Detectron2's train_net.py: --config-file FILE [--num-gpus N] [--resume] [KEY VALUE ...].
 
-With --eval-only it evaluates alone: CLIPtrase is training-free. Exit code 2: a mistake in what was asked for.
+With --eval-only it evaluates alone: CLIPtrase is training-free. --resume takes the last checkpoint of OUTPUT_DIR, to
+train on from it or to evaluate it. Exit code 2: a mistake in what was asked for.
 """
 
 import argparse
 import logging
 import sys
 
+from torch import nn
+
 from ovss import hub
 from ovss.d2 import catalog
 from ovss.d2.api import (
     META_ARCH_REGISTRY,
     CfgNode,
+    DetectionCheckpointer,
     build_model,
     comm,
     default_argument_parser,
@@ -27,12 +31,23 @@ from ovss.d2.trainer import Trainer
 
 def load(args: argparse.Namespace, device: str = "") -> CfgNode:
     """The config of a command line, checked; `device` overrides MODEL.DEVICE."""
-    cfg = hub.load(args.config_file, [*args.opts, *(("MODEL.DEVICE", device) if device else ())])
+    opts = [*args.opts, *(("MODEL.DEVICE", device) if device else ())]
+    cfg = hub.load(args.config_file, opts)
+    if args.eval_only and args.resume:
+        cfg = hub.load(args.config_file, [*opts, "MODEL.WEIGHTS", last_checkpoint(cfg.OUTPUT_DIR)])
     if args.eval_only and not cfg.DATASETS.TEST:
         raise ValueError("DATASETS.TEST is empty: name a data set, such as DATASETS.TEST \"('scenes_val',)\"")
     if not args.eval_only:
         check_training(cfg)
     return cfg
+
+
+def last_checkpoint(folder: str) -> str:
+    """The checkpoint that training in `folder` wrote last. Raises ValueError where there is none."""
+    checkpointer = DetectionCheckpointer(nn.Module(), folder)
+    if not checkpointer.has_checkpoint():
+        raise ValueError(f"--resume, but there is no checkpoint in OUTPUT_DIR {folder}")
+    return checkpointer.get_checkpoint_file()
 
 
 def check_training(cfg: CfgNode) -> None:
@@ -44,6 +59,9 @@ def check_training(cfg: CfgNode) -> None:
         raise ValueError("DATASETS.TRAIN is empty: name a data set, such as DATASETS.TRAIN \"('scenes_train_seen',)\"")
     for name in cfg.DATASETS.TRAIN:
         catalog.check_name(name, "DATASETS.TRAIN")
+    for key in ("MAX_ITER", "CHECKPOINT_PERIOD"):
+        if cfg.SOLVER[key] < 1:
+            raise ValueError(f"SOLVER.{key} {cfg.SOLVER[key]}: must be at least 1 iteration")
 
 
 def main(args: argparse.Namespace, device: str) -> None:

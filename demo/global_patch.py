@@ -70,7 +70,8 @@ def draw_all(args: argparse.Namespace) -> int:
     from cliptrase.global_patch import spread_points
     from ovss.hub import build_predictor
 
-    predictor = build_predictor(args.config_file, config_opts(args), device=args.device)
+    one_pass = ["TEST.AUG.ENABLED", "False"]  # maps are of the picture as it is
+    predictor = build_predictor(args.config_file, [*config_opts(args), *one_pass], device=args.device)
     output = Path(args.output)
     broken = 0
     for path, stem in zip(paths, unique_stems(paths), strict=True):

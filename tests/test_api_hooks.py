@@ -5,10 +5,10 @@ import io
 import numpy as np
 import pytest
 import torch
+from line_trainer import Notes, Trainer, by_hand, json_lines, settings
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
-from train_parts import Notes, Trainer, by_hand, json_lines, settings
 
 from ovss.d2 import api
 

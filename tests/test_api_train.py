@@ -5,8 +5,8 @@ import math
 
 import pytest
 import torch
+from line_trainer import RECORDS, Notes, Trainer, by_hand, json_lines, parameters, settings
 from torch import nn
-from train_parts import RECORDS, Notes, Trainer, by_hand, json_lines, parameters, settings
 
 from ovss.d2 import api
 from ovss.d2.devices import launch_main

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from line_trainer import Trainer, by_hand, parameters, settings
 from torch import nn
-from train_parts import Trainer, by_hand, parameters, settings
 
 from ovss.d2.lite import transforms as lite_T
 from ovss.d2.lite.config import get_cfg

@@ -5,8 +5,8 @@ import re
 
 import pytest
 import torch
+from line_trainer import RECORDS, Fit, settings
 from torch import nn
-from train_parts import RECORDS, Fit, settings
 
 from ovss.d2.lite import transforms as T
 from ovss.d2.lite.checkpoint import DetectionCheckpointer

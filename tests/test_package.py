@@ -12,9 +12,9 @@ import yaml
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
+from small_training import CONFIG, SMALL, as_opts, write_squares
 from test_cat_seg_d2 import request
 from test_train_net import run
-from training_parts import CONFIG, SMALL, as_opts, write_squares
 
 from ovss import hub, scenes
 from ovss.cli import main

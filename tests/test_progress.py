@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_training import CONFIG, SMALL, as_opts, write_squares
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_parts import CONFIG, SMALL, as_opts, write_squares
 
 from ovss import hub
 from ovss.d2 import progress, trainer

@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
+from small_training import CONFIG
 from torch import nn
-from training_parts import CONFIG
 
 import cat_seg.d2
 from cat_seg.checkpoint import released_name

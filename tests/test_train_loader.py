@@ -4,8 +4,8 @@ import random
 
 import numpy as np
 import pytest
+from small_training import CONFIG, SMALL, as_opts, write_squares
 from torch.utils.data import DataLoader
-from training_parts import CONFIG, SMALL, as_opts, write_squares
 
 from ovss import hub
 from ovss.d2.catalog import register

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from training_parts import CONFIG, SMALL, WORDS, as_opts, write_squares
+from small_training import CONFIG, SMALL, WORDS, as_opts, write_squares
 
 from ovss import hub
 from ovss.d2.api import T

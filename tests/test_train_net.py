@@ -63,6 +63,11 @@ MISTAKES = {
         [*CAT_SEG, "DATASETS.TRAIN", "('scenes',)"],
         "DATASETS.TRAIN names 'scenes', which is no data set",
     ),
+    "no steps": ([*CAT_SEG, "DATASETS.TRAIN", "('scenes_val',)", "SOLVER.MAX_ITER", "0"], "SOLVER.MAX_ITER 0: must be"),
+    "nothing to resume": (
+        ["--eval-only", "--resume", *QUICKSTART],
+        "--resume, but there is no checkpoint in OUTPUT_DIR",
+    ),
     "unknown key": (
         ["--eval-only", *QUICKSTART, "MODEL.CLIP.NAM", "x"],
         "unknown key MODEL.CLIP.NAM; did you mean MODEL.CLIP.NAME",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from training_parts import CONFIG, SMALL, as_opts, write_squares
+from small_training import CONFIG, SMALL, as_opts, write_squares
 
 from ovss import hub
 from ovss.clip.embeddings import embed_rows

@@ -10,7 +10,7 @@ import time
 
 import pytest
 import torch
-from training_parts import CONFIG, ROOT, SMALL, as_opts, write_squares
+from small_training import CONFIG, ROOT, SMALL, as_opts, write_squares
 
 SCENES = {
     "DATASETS.TRAIN": ("scenes_train_seen",),
@@ -83,6 +83,18 @@ def test_a_resumed_run_ends_as_an_unbroken_one(single, squares, tmp_path):
     found, _, _ = train(tmp_path, "--resume", settings={**SCENES, **squares})
     assert all(torch.equal(value, found[key]) for key, value in expected.items())
     assert not (tmp_path / "model_0000000.pth").exists()
+    scores = [json.loads((where / "inference/folder.json").read_text())["scores"] for where in (folder, tmp_path)]
+    assert scores[0] == scores[1]
+
+
+def test_the_last_checkpoint_is_evaluated(single, squares, tmp_path):
+    """On a copy, whose scores of training's end are gone."""
+    folder, *_ = single
+    for name in ("model_final.pth", "last_checkpoint"):
+        shutil.copy(folder / name, tmp_path)
+    settings = {**SCENES, **squares}
+    printed = "".join(start(tmp_path, "--eval-only", "--resume", settings=settings).communicate(timeout=120))
+    assert "| folder |" in printed
     scores = [json.loads((where / "inference/folder.json").read_text())["scores"] for where in (folder, tmp_path)]
     assert scores[0] == scores[1]
 
