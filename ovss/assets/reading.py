@@ -20,23 +20,23 @@ PROMPTS = tuple(dict.fromkeys(prompt for name in _PROMPT_SETS for prompt in prom
 class Stage:
     """A share of the steps, spent on scenes of `side` pixels with up to `max_objects`, in batches of `batch`.
 
-    Small scenes with one object come first, at a fraction of the cost, and there a name is the sentence (`bare_names`):
-    with long sentences from the start, shapes are told apart several times later. Then many objects make the model
-    keep apart what is where.
+    Small scenes with one object and single words come first, at a fraction of the cost: with long sentences from the
+    start, shapes are told apart several times later. Then `captions` and many objects make the model keep apart what
+    is where.
     """
 
     share: float
     side: int
     max_objects: int
     batch: int
-    bare_names: bool = False
+    captions: bool = True
 
 
 STAGES = (
-    Stage(0.30, side=48, max_objects=1, batch=72, bare_names=True),
-    Stage(0.25, side=64, max_objects=2, batch=96),
-    Stage(0.25, side=96, max_objects=4, batch=80),
-    Stage(0.20, side=128, max_objects=5, batch=56),
+    Stage(0.45, side=48, max_objects=1, batch=72, captions=False),
+    Stage(0.30, side=64, max_objects=2, batch=80),
+    Stage(0.15, side=96, max_objects=4, batch=64),
+    Stage(0.10, side=128, max_objects=5, batch=48),
 )
 
 
@@ -50,8 +50,19 @@ def stage_of(step: int, steps: int) -> Stage:
     return STAGES[-1]
 
 
+@dataclass(frozen=True)
+class Sentences:
+    """M different sentences, and `true_of` (B,M) bool: which of a batch's B pictures each of them is true of."""
+
+    texts: list[str]
+    true_of: Tensor
+
+
 class Reading(Dataset):
-    """Item `step` is that step's batch, images (B,3,S,S) uint8 and B sentences: a function of (seed, step)."""
+    """Item `step` is that step's batch: images (B,3,S,S) uint8, and lists of sentences that compete with each other.
+
+    It is a function of (seed, step).
+    """
 
     def __init__(self, *, steps: int, seed: int):
         self.steps, self.seed = steps, seed
@@ -59,13 +70,15 @@ class Reading(Dataset):
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, step: int) -> tuple[Tensor, list[str]]:
+    def __getitem__(self, step: int) -> tuple[Tensor, list[Sentences]]:
         stage = stage_of(step, self.steps)
         rng = np.random.Generator(np.random.PCG64([CAPTIONS_STREAM, self.seed, step]))
         seeds = ((CAPTIONS_STREAM, self.seed, step, index) for index in range(stage.batch))
         scenes = [draw_scene(seed, side=stage.side, max_objects=stage.max_objects) for seed in seeds]
-        say = bare_name if stage.bare_names else sentence_for
-        return stack_images(scenes), [say(scene, rng) for scene in scenes]
+        kinds = [words_for(scenes, rng)]
+        if stage.captions:
+            kinds.append(sentences_of([{scene.caption} for scene in scenes]))
+        return stack_images(scenes), kinds
 
 
 def stack_images(scenes: list[Scene]) -> Tensor:
@@ -73,21 +86,24 @@ def stack_images(scenes: list[Scene]) -> Tensor:
     return torch.from_numpy(np.stack([scene.image for scene in scenes])).permute(0, 3, 1, 2)
 
 
-def bare_name(scene: Scene, rng: Generator) -> str:
-    """One of the names in sight, more often an object's than the ground's."""
-    *objects, ground = scene.names
-    return ground if rng.random() < 0.2 else objects[rng.integers(len(objects))]
+def sentences_of(said: list[set[str]]) -> Sentences:
+    """The different ones of the sentences `said` about each picture, in alphabetical order."""
+    texts = sorted(set().union(*said))
+    return Sentences(texts, torch.tensor([[text in own for text in texts] for own in said]))
 
 
-def sentence_for(scene: Scene, rng: Generator) -> str:
-    """The whole caption, or one of the prompts filled with some of what is in sight: prompts must make sense alone."""
-    if rng.random() < 0.7:
-        return scene.caption
-    *objects, ground = (scene.names[i] for i in (*rng.permutation(len(scene.names) - 1), -1))
-    some = objects[: rng.integers(1, len(objects) + 1)]
-    about = rng.choice(3, p=(0.4, 0.4, 0.2))
-    words = (some, [*some, ground], [ground])[about]
-    return PROMPTS[rng.integers(len(PROMPTS))].format(" and ".join(words))
+def words_for(scenes: list[Scene], rng: Generator) -> Sentences:
+    """Each word for something in sight, bare or in a prompt: "red star", the kind "star" alone, "brick wall".
+
+    Kinds are named alone because colours, learned at once, drown them in "red star".
+    """
+    words = sentences_of([{*scene.names, *(name.split()[1] for name in scene.names[:-1])} for scene in scenes])
+    bare = rng.random(len(words.texts)) < 0.6
+    prompts = (PROMPTS[i] for i in rng.integers(len(PROMPTS), size=len(words.texts)))
+    texts = [
+        word if alone else prompt.format(word) for word, alone, prompt in zip(words.texts, bare, prompts, strict=True)
+    ]
+    return Sentences(texts, words.true_of)
 
 
 def known_token_ids() -> list[int]:

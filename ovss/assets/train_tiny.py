@@ -1,4 +1,4 @@
-"""Trains the embedded tiny CLIP from scratch on captions of drawn scenes, by InfoNCE (Radford et al. 2021, figure 3).
+"""Trains the embedded tiny CLIP from scratch on sentences about drawn scenes, by contrast (`contrast.py`).
 
     python -m ovss.assets.train_tiny --output ovss/assets        # tiny_clip_log.json says how long that took
 
@@ -14,16 +14,15 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save
-from torch import Tensor
-from torch.func import functional_call
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from ovss.assets.contrast import reading_loss
 from ovss.assets.measure_tiny import normalise, pair_accuracy, retrieval_accuracy
 from ovss.assets.reading import STAGES, Reading, known_token_ids
 from ovss.clip.keys import to_openai_keys
 from ovss.clip.model import CLIP
-from ovss.clip.transformer import ResidualBlock
 from ovss.images import write_atomic
 from ovss.scenes import SIDE
 
@@ -58,37 +57,15 @@ def whitening_filters(images: Tensor, count: int, patch: int, noise: float = 0.0
     return (axes / (variances + noise).sqrt()).T.unflatten(1, (3, patch, patch)).contiguous()
 
 
-def read_late(block: ResidualBlock, x: Tensor) -> tuple[Tensor, None]:
-    """Block rule: the class token attends to itself alone, as if it came in later (CaiT, Touvron et al. 2021)."""
-    query, key, value = block.query_key_value(x)
-    seen = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device)
-    seen[0, 1:] = False
-    return block.output(x, F.scaled_dot_product_attention(query, key, value, attn_mask=seen)), None
+@torch.no_grad()
+def let_through(block: nn.Module, gain: float = 8.0) -> None:
+    """Start a block as one whose tokens add `gain` times the mean of all (normalised) tokens, in place.
 
-
-def encode_at_a_place(clip: CLIP, images: Tensor, late: bool) -> Tensor:
-    """Embed images (B,3,S,S) of any S up to SIDE as if they were a window, at a random place, of a full picture.
-
-    Small scenes so learn the positions of large ones. `late`: the class token reads in the last block alone, so that
-    the patches themselves must know what they are part of; else this small tower keeps it in the class token only.
+    In the last block the class token then says from the first step what the patches say; from random weights, what it
+    reads of them is lost beside what it brings, and shapes are learned several times later.
     """
-    tower = clip.visual
-    table = tower.positional_embedding
-    full, side = SIDE // tower.patch_size, images.shape[-1] // tower.patch_size
-    top, left = torch.randint(full - side + 1, (2,)).tolist()
-    window = table[1:].unflatten(0, (full, full))[top : top + side, left : left + side].flatten(0, 1)
-    positions = {"positional_embedding": torch.cat([table[:1], window])}
-    rules = {-1 - i: read_late for i in range(1, len(tower.resblocks))} if late else {}
-    return functional_call(tower, positions, (images,), {"rules": rules}).class_token
-
-
-def contrastive_loss(clip: CLIP, images: Tensor, sentences: list[str], late: bool) -> Tensor:
-    """Symmetric InfoNCE of B pictures and their B sentences."""
-    pictures = F.normalize(encode_at_a_place(clip, images, late).float(), dim=-1)
-    words = F.normalize(clip.encode_text(sentences).float(), dim=-1)
-    logits = clip.logit_scale.exp().clamp(max=100) * pictures @ words.T
-    target = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    torch.nn.init.eye_(block.get_parameter("attn.v_proj.weight"))
+    torch.nn.init.eye_(block.get_parameter("attn.out_proj.weight")).mul_(gain)
 
 
 def train(clip: CLIP, batches: DataLoader, device: torch.device) -> list[dict[str, float]]:
@@ -102,10 +79,10 @@ def train(clip: CLIP, batches: DataLoader, device: torch.device) -> list[dict[st
     curve: list[dict[str, float]] = []
     recent: list[float] = []
     progress = tqdm(batches, disable=None)
-    for step, (images, sentences) in enumerate(progress, 1):
+    for step, (images, kinds) in enumerate(progress, 1):
         with torch.autocast(device.type, torch.bfloat16):
             late = step % EARLY_EVERY != 0
-            loss = contrastive_loss(clip, normalise(clip, images.to(device)), sentences, late)
+            loss = reading_loss(clip, normalise(clip, images.to(device)), kinds, late)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
@@ -147,6 +124,7 @@ def main() -> None:
     clip = CLIP(config).to(device)
     images = normalise(clip, reading[0][0].to(device))
     clip.visual.conv1.weight.data = whitening_filters(images, len(clip.visual.conv1.weight), clip.visual.patch_size)
+    let_through(clip.visual.resblocks[-1])
     start = time.time()
     curve = train(clip, DataLoader(reading, batch_size=None, num_workers=args.workers), device)
     seconds = time.time() - start
