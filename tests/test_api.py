@@ -56,7 +56,7 @@ def test_detectron2_broken_below_its_top_is_an_error_too(tmp_path):
     run = subprocess.run([sys.executable, "-c", "import ovss.d2.api"], env=environment, capture_output=True, text=True)
     assert run.returncode != 0
     assert "Detectron2 is installed but cannot be imported" in run.stderr
-    assert "No module named 'detectron2.checkpoint'" in run.stderr
+    assert "No module named 'detectron2." in run.stderr
 
 
 def test_unknown_engine_is_refused(monkeypatch):
