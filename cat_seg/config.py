@@ -1,5 +1,6 @@
-"""CAT-Seg's config keys. Imports the seam's CfgNode alone; what reads the keys is `cat_seg.d2`."""
+"""CAT-Seg's config keys, and which sizes fit each other. What reads the keys is `cat_seg.d2`."""
 
+from cat_seg.decoder import CHANNELS_PER_GROUP
 from ovss.d2.api import CfgNode
 
 
@@ -57,3 +58,25 @@ def add_cat_seg_config(cfg: CfgNode) -> None:
     cfg.TEST.WINDOW_CANVAS = [640, 640]
     cfg.TEST.WINDOW_SIZE = 384
     cfg.TEST.WINDOW_OVERLAP = 0.333
+
+
+def check_sizes(node: CfgNode) -> None:
+    """Raise ValueError, naming the key of MODEL.CAT_SEG, for widths and lists that make no model."""
+    lists = ["DECODER_WIDTHS", "DECODER_GUIDANCE"]
+    lists += [] if node.BACKBONE else ["GUIDANCE_LAYERS", "GUIDANCE_CHANNELS"]
+    for key in lists:
+        if len(node[key]) != 2:
+            raise ValueError(f"MODEL.CAT_SEG.{key} {node[key]}: two values, one for each stage of the decoder")
+    if node.WIDTH % node.HEADS:
+        raise ValueError(f"MODEL.CAT_SEG.WIDTH {node.WIDTH} is no multiple of MODEL.CAT_SEG.HEADS {node.HEADS}")
+    for width in node.DECODER_WIDTHS:
+        if width < 1 or width % CHANNELS_PER_GROUP:
+            raise ValueError(
+                f"MODEL.CAT_SEG.DECODER_WIDTHS {node.DECODER_WIDTHS}: each a multiple of {CHANNELS_PER_GROUP}"
+            )
+    for before, guidance in zip((node.WIDTH, *node.DECODER_WIDTHS), node.DECODER_GUIDANCE, strict=False):
+        if not 0 < guidance < before:
+            raise ValueError(
+                f"MODEL.CAT_SEG.DECODER_GUIDANCE {node.DECODER_GUIDANCE}: {guidance} of the {before} channels of its "
+                "stage, at least 1 and fewer than all"
+            )

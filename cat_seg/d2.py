@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cat_seg.aggregation import Aggregator
 from cat_seg.backbone import STRIDE, build_backbone, load_backbone
 from cat_seg.checkpoint import load_checkpoint
+from cat_seg.config import check_sizes
 from cat_seg.decoder import Decoder
 from cat_seg.guidance import BackboneGuidance, CLIPGuidance
 from cat_seg.model import CATSeg as CATSegModel
@@ -36,6 +37,7 @@ def build_cat_seg(cfg: CfgNode, clip: CLIP, prompts: int) -> CATSegModel:
         ValueError: a value that does not exist, or sizes that do not fit each other.
     """
     node = cfg.MODEL.CAT_SEG
+    check_sizes(node)
     embed_dim = clip.visual.proj.shape[1]
     if node.LAST_BLOCK not in LAST_BLOCKS:
         raise ValueError(f"unknown MODEL.CAT_SEG.LAST_BLOCK {node.LAST_BLOCK!r}; known: {', '.join(LAST_BLOCKS)}")

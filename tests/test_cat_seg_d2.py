@@ -12,6 +12,7 @@ from torchvision.models import resnet101
 import cat_seg.d2
 from cat_seg.backbone import ResNet101
 from cat_seg.checkpoint import to_released
+from cat_seg.config import check_sizes
 from cat_seg.d2 import CATSeg
 from ovss import hub
 from ovss.clip.image import value_only, value_to_class
@@ -37,6 +38,22 @@ def settings(**more):
 def request(size, seed=0, words=WORDS, **more):
     image = torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
     return {"image": image, "vocabulary": words, **more}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("DECODER_WIDTHS", "[16, 16, 16]", "two values, one for each stage"),
+        ("DECODER_WIDTHS", "[16, 8]", "each a multiple of 16"),
+        ("DECODER_GUIDANCE", "[32, 32]", "32 of the 32 channels of its stage"),
+        ("GUIDANCE_LAYERS", "[1]", "two values, one for each stage"),
+        ("HEADS", "5", "WIDTH 64 is no multiple of MODEL.CAT_SEG.HEADS 5"),
+    ],
+)
+def test_sizes_that_make_no_model_are_named(key, value, message):
+    cfg = hub.load(str(ROOT / "configs/cat_seg/vitb_384.yaml"), settings(**{key: value}))
+    with pytest.raises(ValueError, match=rf"MODEL\.CAT_SEG\..*{message}"):
+        check_sizes(cfg.MODEL.CAT_SEG)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

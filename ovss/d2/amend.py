@@ -1,6 +1,6 @@
 """What Detectron2's trainer lacks: data-parallel training on the CPU, and checkpoints that are never half written.
 
-Used by the seam alone, where Detectron2 is the engine. Imports neither Detectron2 nor torch.
+Used by the seam alone, where Detectron2 is the engine. Imports lite's checkpointer, not Detectron2.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The seam to Detectron2: every name of it that the project uses, and the only module that imports `detectron2`.
+"""The seam to Detectron2: every name of it that project and tests use; the only module that imports `detectron2`.
 
 The names come from Detectron2 where it is installed, else from `ovss.d2.lite`; `ENGINE` is "lite", or "detectron2" and
 its version. The environment variable OVSS_ENGINE=lite|detectron2 forces one. A Detectron2 that is installed but broken

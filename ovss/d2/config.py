@@ -1,4 +1,4 @@
-"""The project's config keys, and loading a config with errors for people. A system's keys live in its own `d2.py`."""
+"""The project's config keys, and loading a config with errors for people. A system's keys live in its own room."""
 
 import difflib
 import functools
