@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ovss.cli import Parser, add_picture_arguments, config_opts
-from ovss.images import ImageError, find_images, read_image, write_atomic
+from ovss.files import write_atomic
+from ovss.images import ImageError, find_images, read_image
 from ovss.segment import unique_stems
 from ovss.visualize import INK, PAPER, contact_sheet
 

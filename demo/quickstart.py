@@ -18,8 +18,9 @@ from PIL import Image
 from ovss.d2.api import DatasetCatalog, MetadataCatalog, build_model
 from ovss.d2.evaluator import evaluate, results_table
 from ovss.d2.mapper import InputTransform, read_labels
+from ovss.files import write_atomic
 from ovss.hub import load
-from ovss.images import read_image, write_atomic
+from ovss.images import read_image
 from ovss.predictor import Predictor
 from ovss.visualize import contact_sheet, overlay
 

@@ -15,6 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ovss.files import write_atomic
+
 logger = logging.getLogger(__name__)
 
 
@@ -66,12 +68,9 @@ def cached_tensor(kind: str, key: str, compute: Callable[[], Tensor]) -> Tensor:
 
 
 def _write(path: Path, stored: Tensor) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
-        save_file({"tensor": stored}, partial)
-        os.replace(partial, path)
+        write_atomic(path, lambda file: save_file({"tensor": stored}, file.name))
     except (OSError, SafetensorError) as error:  # a full disk
-        partial.unlink(missing_ok=True)
         _without_storing(path, error, stored)
 
 

@@ -1,4 +1,4 @@
-"""Pictures from disk and results to disk: every kind of picture becomes plain RGB, every write is all or nothing.
+"""Pictures from disk: every kind of picture becomes plain RGB.
 
 Pictures come from strangers: only formats that Pillow decodes by itself are opened, sizes are bounded, and whatever
 goes wrong is one `ImageError` that names the file. Imports Pillow and numpy only.
@@ -6,11 +6,9 @@ goes wrong is one `ImageError` that names the file. Imports Pillow and numpy onl
 
 import glob
 import os
-import secrets
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -98,15 +96,3 @@ def find_images(inputs: Iterable[str | os.PathLike]) -> list[Path]:
 
 def _is_picture(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def write_atomic(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a new file beside `path`, then move it there: readers see the old file or the whole new one."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            write(file)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ovss.images import read_image, write_atomic
+from ovss.files import write_atomic
+from ovss.images import read_image
 from ovss.visualize import label_png, overlay
 from ovss.vocabulary import BACKGROUND, Vocabulary
 

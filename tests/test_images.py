@@ -1,6 +1,5 @@
 """Every kind of picture file becomes the right RGB; every broken one becomes one clear message."""
 
-import os
 import struct
 import warnings
 import zlib
@@ -12,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ovss import images
-from ovss.images import ImageError, find_images, read_image, write_atomic
+from ovss.images import ImageError, find_images, read_image
 
 RGB = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [200, 150, 100], [255, 255, 255]]], np.uint8)
 
@@ -202,22 +201,6 @@ def test_inputs_that_are_not_there(tmp_path, entry, message):
     with pytest.raises(ImageError) as caught:
         find_images([tmp_path / entry])
     assert str(caught.value) == f"{tmp_path / entry}: {message}"
-
-
-def test_write_atomic_replaces_or_leaves_everything_as_it_was(tmp_path):
-    path = tmp_path / "a.json"
-    write_atomic(path, lambda file: file.write(b"old"))
-
-    def fail(file):
-        file.write(b"half")
-        raise RuntimeError("disk full")
-
-    with pytest.raises(RuntimeError, match="disk full"):
-        write_atomic(path, fail)
-    assert path.read_bytes() == b"old"
-    write_atomic(path, lambda file: file.write(b"new"))
-    assert path.read_bytes() == b"new"
-    assert os.listdir(tmp_path) == ["a.json"]
 
 
 def test_shipped_photos_are_small_and_attributed():

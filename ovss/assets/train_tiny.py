@@ -23,7 +23,7 @@ from ovss.assets.measure_tiny import normalise, pair_accuracy, retrieval_accurac
 from ovss.assets.reading import STAGES, Reading, known_token_ids
 from ovss.clip.keys import to_openai_keys
 from ovss.clip.model import CLIP
-from ovss.images import write_atomic
+from ovss.files import write_atomic
 from ovss.scenes import SIDE
 
 LEARNING_RATE = 1e-3

@@ -22,7 +22,7 @@ from ovss.d2.api import (
 )
 from ovss.d2.augmentation import AugmentedSegmentor, augmented
 from ovss.d2.mapper import InputMapper, InputTransform, read_labels, size_mismatch
-from ovss.images import write_atomic
+from ovss.files import write_atomic
 from ovss.metrics import ConfusionMatrix, Scores, per_class_table, scores
 
 logger = logging.getLogger(__name__)

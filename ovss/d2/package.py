@@ -17,7 +17,7 @@ from torch import nn
 
 from ovss.d2.api import CfgNode, get_cfg
 from ovss.d2.catalog import FOLDER
-from ovss.images import write_atomic
+from ovss.files import write_atomic
 
 SUFFIX = ".safetensors"
 FORMAT = "1"

@@ -1,0 +1,24 @@
+"""Files are written whole or not at all. Imports the standard library only."""
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+
+def write_atomic(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a new file beside `path`, then move it there: readers see the old file or the whole new one.
+
+    `write` may also put another file in its place, by the name of the one that it is given. The mode is the umask's.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            write(file)
+        os.chmod(temporary, mode)  # safetensors replaces the file by one that its owner alone may read
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
