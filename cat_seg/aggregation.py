@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cat_seg.cost import CostEmbedding, cost_volume, most_similar, restore
 from cat_seg.decoder import Decoder
 from cat_seg.guidance import guided
-from cat_seg.swin import SpatialLayer
+from cat_seg.swin import SpatialLayer, Windows, lay_windows
 
 EPSILON = 1e-6
 
@@ -105,8 +105,8 @@ class AggregatorLayer(nn.Module):
         self.spatial = spatial
         self.classes = classes
 
-    def forward(self, x: Tensor, guidance: Tensor, text_guidance: Tensor, pooling: int) -> Tensor:
-        return self.classes(self.spatial(x, guidance), text_guidance, pooling)
+    def forward(self, x: Tensor, guidance: Tensor, text_guidance: Tensor, windows: Windows, pooling: int) -> Tensor:
+        return self.classes(self.spatial(x, guidance, windows), text_guidance, pooling)
 
 
 class Aggregator(nn.Module):
@@ -116,7 +116,7 @@ class Aggregator(nn.Module):
         prompts: per class; they are the input channels of the cost embedding.
         text_width, appearance_width: of the text embeddings and of the coarsest guidance map.
         width: hidden width C; `guidance_width` that of the projected text and appearance guidance.
-        layers, heads, window, class_tokens: see `ClassLayer` and `SpatialLayer`. Of more than `class_tokens` classes
+        layers, heads, window, class_tokens: see `ClassLayer` and `lay_windows`. Of more than `class_tokens` classes
             each view keeps those most similar to it.
     """
 
@@ -135,6 +135,7 @@ class Aggregator(nn.Module):
         decoder: Decoder,
     ):
         super().__init__()
+        self.heads = heads
         self.window = window
         self.class_tokens = class_tokens
         self.embedding = CostEmbedding(prompts=prompts, width=width)
@@ -142,7 +143,7 @@ class Aggregator(nn.Module):
         self.text = nn.Sequential(nn.Linear(text_width, guidance_width), nn.ReLU())
         self.layers = nn.ModuleList(
             AggregatorLayer(
-                spatial=SpatialLayer(width=width, guidance_width=guidance_width, heads=heads, window=window),
+                spatial=SpatialLayer(width=width, guidance_width=guidance_width, heads=heads),
                 classes=ClassLayer(width=width, guidance_width=guidance_width, heads=heads, class_tokens=class_tokens),
             )
             for _ in range(layers)
@@ -150,7 +151,11 @@ class Aggregator(nn.Module):
         self.decoder = decoder
 
     def forward(self, features: Tensor, text: Tensor, guidance: Sequence[Tensor], pooling: int) -> Tensor:
-        """Dense features (B,D,h,w), text (T,P,D), guidance maps at h w, 2h 2w, 4h 4w -> logits (B,T,4h,4w)."""
+        """Dense features (B,D,h,w), text (T,P,D), guidance maps at h w, 2h 2w, 4h 4w -> logits (B,T,4h,4w).
+
+        Raises:
+            ValueError: windows do not tile the grid.
+        """
         cost = cost_volume(features, text)
         text_guidance = self.text(F.normalize(F.normalize(text, dim=-1).mean(dim=1), dim=-1))[None]
         kept = None
@@ -160,7 +165,8 @@ class Aggregator(nn.Module):
             cost, text_guidance = cost[views, kept], text_guidance[0, kept]
         x = self.embedding(cost)
         appearance = self.appearance(guidance[0]).permute(0, 2, 3, 1)
+        windows = lay_windows((x.shape[2], x.shape[3]), self.window, self.heads, x)
         for layer in self.layers:
-            x = layer(x, appearance, text_guidance, pooling)
+            x = layer(x, appearance, text_guidance, windows, pooling)
         logits = self.decoder(x, guidance[1:])
         return logits if kept is None else restore(logits, kept, len(text))

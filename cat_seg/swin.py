@@ -4,6 +4,8 @@ CAT-Seg (CVPR 2024); windows after Swin (Liu et al., ICCV 2021), without relativ
 Shapes: B views, T classes, C width, G guidance width, H heads, s window side, n = s*s, h w grid, V = h*w/n windows.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,6 +29,34 @@ def shift_mask(grid: tuple[int, int], window: int, shift: int, device: torch.dev
     regions = (3 * row[:, None] + column).view(1, 1, *grid, 1)
     labels = to_windows(regions, window, heads=1).flatten(1)[0].view(-1, window * window)
     return torch.where(labels[:, :, None] == labels[:, None, :], 0.0, MASKED)
+
+
+class Windows(NamedTuple):
+    """How a grid is tiled, the same in every layer of a pass.
+
+    `side` is in places. `mask` (1,V*H,n,n) is added to the attention of windows shifted by half their side; None: they
+    are not shifted.
+    """
+
+    side: int
+    mask: Tensor | None
+
+
+def lay_windows(grid: tuple[int, int], window: int, heads: int, like: Tensor) -> Windows:
+    """Windows of `window` places on a side for a grid; the mask has the type and device of `like`.
+
+    A grid no larger than a window, on either side, has windows of that side, and they are not shifted.
+
+    Raises:
+        ValueError: windows do not tile the grid.
+    """
+    side = min(window, *grid)
+    if grid[0] % side or grid[1] % side:
+        raise ValueError(f"a grid of {grid[0]} x {grid[1]} patches cannot be tiled by windows of {side}")
+    if min(grid) <= window:
+        return Windows(side, None)
+    mask = shift_mask(grid, side, side // 2, like.device).to(like.dtype)
+    return Windows(side, mask.repeat_interleave(heads, dim=0)[None])
 
 
 def to_windows(x: Tensor, window: int, heads: int) -> Tensor:
@@ -54,17 +84,18 @@ class WindowAttention(nn.Module):
         self.v = nn.Linear(width, width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, guidance: Tensor, window: int, shift: int) -> Tensor:
+    def forward(self, x: Tensor, guidance: Tensor, windows: Windows) -> Tensor:
         """x (B,T,h,w,C), guidance (B,1,h,w,G) -> (B,T,h,w,C)"""
         parts = [guided(self.q, x, guidance), guided(self.k, x, guidance), self.v(x)]
-        mask = None
+        side, mask = windows
+        shift = 0 if mask is None else side // 2
         if shift:
             parts = [part.roll((-shift, -shift), dims=(2, 3)) for part in parts]
-            mask = shift_mask((x.shape[2], x.shape[3]), window, shift, x.device).to(parts[0].dtype)
-            mask = mask.repeat_interleave(self.heads, dim=0)[None]
-        query, key, value = (to_windows(part, window, self.heads) for part in parts)
+        query, key, value = (to_windows(part, side, self.heads) for part in parts)
+        if mask is not None:
+            mask = mask.to(query.dtype)  # mixed precision: of the linear maps' results
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        merged = from_windows(attended, x.shape, window, self.heads)
+        merged = from_windows(attended, x.shape, side, self.heads)
         return self.proj(merged.roll((shift, shift), dims=(2, 3)) if shift else merged)
 
 
@@ -78,37 +109,23 @@ class SwinBlock(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x: Tensor, guidance: Tensor, window: int, shift: int) -> Tensor:
-        x = x + self.attn(self.norm1(x), guidance, window, shift)
+    def forward(self, x: Tensor, guidance: Tensor, windows: Windows) -> Tensor:
+        x = x + self.attn(self.norm1(x), guidance, windows)
         return x + self.mlp(self.norm2(x))
 
 
 class SpatialLayer(nn.Module):
-    """A block with plain windows, then one with windows shifted by half.
+    """A block with plain windows, then one with windows shifted by half."""
 
-    Args:
-        window: side in patches. A grid no larger than it, on either side, is not shifted.
-    """
-
-    def __init__(self, *, width: int, guidance_width: int, heads: int, window: int):
+    def __init__(self, *, width: int, guidance_width: int, heads: int):
         super().__init__()
-        self.window = window
         self.guidance_norm = nn.LayerNorm(guidance_width)
         self.blocks = nn.ModuleList(
             SwinBlock(width=width, guidance_width=guidance_width, heads=heads) for _ in range(2)
         )
 
-    def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
-        """Aggregate (B,T,h,w,C) over places under guidance (B,h,w,G).
-
-        Raises:
-            ValueError: windows do not tile the grid.
-        """
-        height, width = x.shape[2:4]
-        window = min(self.window, height, width)
-        if height % window or width % window:
-            raise ValueError(f"a grid of {height} x {width} patches cannot be tiled by windows of {window}")
-        shift = self.window // 2 if min(height, width) > self.window else 0
+    def forward(self, x: Tensor, guidance: Tensor, windows: Windows) -> Tensor:
+        """Aggregate (B,T,h,w,C) over places under guidance (B,h,w,G)."""
         guidance = self.guidance_norm(guidance).unsqueeze(1)
         plain, shifted = self.blocks
-        return shifted(plain(x, guidance, window, 0), guidance, window, shift)
+        return shifted(plain(x, guidance, windows._replace(mask=None)), guidance, windows)

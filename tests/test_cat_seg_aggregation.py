@@ -3,12 +3,23 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from cat_seg_parts import small_images, small_model, small_text
 
+from cat_seg import swin
 from cat_seg.aggregation import ClassLayer, linear_attention
 from cat_seg.cost import DROPPED_LOGIT, cost_volume, most_similar, restore
 from cat_seg.decoder import UpStage
 from cat_seg.guidance import guided
-from cat_seg.swin import MASKED, SpatialLayer, WindowAttention, from_windows, shift_mask, to_windows
+from cat_seg.swin import (
+    MASKED,
+    SpatialLayer,
+    WindowAttention,
+    Windows,
+    from_windows,
+    lay_windows,
+    shift_mask,
+    to_windows,
+)
 from ovss.clip.image import value_only, value_to_class
 
 CPU = torch.device("cpu")
@@ -73,15 +84,38 @@ def test_window_attention_equals_masked_attention_over_the_whole_grid(shift):
     query, key, value = (part.unflatten(-1, (2, 4)).transpose(2, 3) for part in parts)
     weights = (query @ key.transpose(-1, -2) / 2).masked_fill(~allowed, float("-inf")).softmax(-1)
     expected = attention.proj((weights @ value).transpose(2, 3).flatten(-2)).view_as(x)
-    same(attention(x, guidance[:, None], window, shift), expected)
+    windows = lay_windows((side, side), window, attention.heads, x)
+    same(attention(x, guidance[:, None], windows if shift else Windows(window, None)), expected)
+
+
+def test_windows_of_a_grid():
+    x = torch.zeros(0, dtype=torch.float64)
+    side, mask = lay_windows((4, 4), 2, 3, x)
+    assert (side, mask.dtype, mask.shape) == (2, x.dtype, (1, 12, 4, 4))
+    alone = shift_mask((4, 4), 2, 1, CPU).to(x)
+    assert torch.equal(mask.view(4, 3, 4, 4), torch.stack([alone] * 3, dim=1))  # windows, then heads
+    assert lay_windows((3, 3), 4, 2, x) == Windows(3, None)
+    with pytest.raises(ValueError, match="6 x 8 patches cannot be tiled by windows of 4"):
+        lay_windows((6, 8), 4, 2, x)
 
 
 def test_spatial_layer_on_other_grids():
-    layer = SpatialLayer(width=8, guidance_width=4, heads=2, window=4)
-    assert layer(torch.randn(1, 2, 8, 12, 8), torch.randn(1, 8, 12, 4)).shape == (1, 2, 8, 12, 8)
-    assert layer(torch.randn(1, 2, 3, 3, 8), torch.randn(1, 3, 3, 4)).shape == (1, 2, 3, 3, 8)  # one window
-    with pytest.raises(ValueError, match="6 x 8 patches cannot be tiled by windows of 4"):
-        layer(torch.randn(1, 2, 6, 8, 8), torch.randn(1, 6, 8, 4))
+    layer = SpatialLayer(width=8, guidance_width=4, heads=2)
+    for side, grid in ((4, (8, 12)), (3, (3, 3))):
+        x, guidance = torch.randn(1, 2, *grid, 8), torch.randn(1, *grid, 4)
+        windows = lay_windows(grid, side, 2, x)
+        assert layer(x, guidance, windows).shape == x.shape
+        plain = layer(x, guidance, Windows(side, None))
+        assert torch.equal(layer(x, guidance, windows), plain) == (windows.mask is None)
+
+
+def test_masks_are_made_once_a_pass(small_clip, monkeypatch):
+    made = []
+    monkeypatch.setattr(swin, "shift_mask", lambda *args: made.append(args) or shift_mask(*args))
+    model = small_model(small_clip)
+    assert len(model.aggregator.layers) == 2
+    model(small_images(), small_text(3))
+    assert len(made) == 1
 
 
 def test_linear_attention_counts_equal_tokens():
