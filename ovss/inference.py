@@ -14,6 +14,9 @@ from ovss.clip.model import CLIP
 FITS = ("pad", "resize")
 # Classes whose full-size probabilities exist at once for all windows: bounds memory, whatever the vocabulary.
 CLASSES_AT_ONCE = 64
+# Views times rows of text that a model scores at once under a sliding window: bounds memory, whatever the vocabulary.
+# The published 5 views of 171 classes are one batch; of 847 classes each view is a batch of its own.
+ROWS_AT_ONCE = 1024
 
 
 class DenseModel(nn.Module):
@@ -160,9 +163,10 @@ class SlidingWindow:
         classes: Tensor | None = None,
         size: tuple[int, int] | None = None,
     ) -> Tensor:
-        """Score as `DenseModel.forward` does, images of any size; all views of all images run as one batch."""
+        """Score as `DenseModel.forward` does, images of any size; their views run in batches, see `ROWS_AT_ONCE`."""
         views = self.views(images)
-        logits = model.logits(views.flatten(0, 1), text).unflatten(0, views.shape[:2])
+        batches = views.flatten(0, 1).split(max(ROWS_AT_ONCE // len(text), 1))
+        logits = torch.cat([model.logits(batch, text) for batch in batches]).unflatten(0, views.shape[:2])
         size = size or (images.shape[-2], images.shape[-1])
         parts = [_bilinear(self.fuse(part), size) for part in logits.split(CLASSES_AT_ONCE, dim=2)]
         return merge_rows(torch.cat(parts, dim=1), classes)

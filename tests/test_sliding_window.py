@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cat_seg_parts import small_first_model, small_images, small_model, small_text
 from torch import nn
 
 from ovss import inference
@@ -70,6 +71,21 @@ def test_batch_equals_single_and_chunks_equal_the_whole(monkeypatch):
     monkeypatch.setattr(inference, "CLASSES_AT_ONCE", 2)
     for index in range(3):
         torch.testing.assert_close(SMALL(Brightness(), images[index : index + 1], text)[0], together[index])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("rows_at_once", "batches"), [(15, [5]), (14, [4, 1]), (6, [2, 2, 1]), (2, [1] * 5)])
+@pytest.mark.parametrize("build", [small_model, small_first_model])
+def test_views_in_batches_equal_all_at_once(small_clip, monkeypatch, build, rows_at_once, batches):
+    """Of 3 rows of text, 5 views; of more rows than the bound, one view at a time."""
+    model, images, text = build(small_clip), small_images(), small_text(3)
+    window = SlidingWindow(canvas=(96, 96), window=64, overlap=0.5)
+    expected = window(model, images, text)
+    seen = []
+    model.aggregator.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
+    monkeypatch.setattr(inference, "ROWS_AT_ONCE", rows_at_once)
+    torch.testing.assert_close(window(model, images, text), expected, atol=1e-6, rtol=0)
+    assert seen == batches
 
 
 def test_rows_of_one_class_are_merged():
