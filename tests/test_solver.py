@@ -28,8 +28,9 @@ class House(nn.Module):
         super().__init__()
         self.model = nn.Module()
         self.model.clip = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
-        self.model.guidance = nn.Module()
-        self.model.guidance.backbone = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), Table())
+        self.model.outlook = nn.Module()
+        self.model.outlook.backbone = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), Table())
+        self.model.outlook.backbone_scale = nn.Linear(1, 1, bias=False)
         self.model.head = nn.Sequential(nn.Linear(2, 1), nn.GroupNorm(1, 2), nn.Embedding(3, 2))
         self.model.head[0].bias.requires_grad_(False)
 
@@ -47,8 +48,9 @@ def test_groups_by_hand():
         "model.clip.0.bias": (0.0625, 0.25),
         "model.clip.1.weight": (0.0625, 0.0625),
         "model.clip.1.bias": (0.0625, 0.0625),
-        "model.guidance.backbone.0.weight": (0.25, 0.25),
-        "model.guidance.backbone.1.relative_position_bias_table": (0.25, 0.0),
+        "model.outlook.backbone.0.weight": (0.25, 0.25),
+        "model.outlook.backbone.1.relative_position_bias_table": (0.25, 0.0),
+        "model.outlook.backbone_scale.weight": (0.5, 0.25),
         "model.head.0.weight": (0.5, 0.25),
         "model.head.1.weight": (0.5, 0.0625),
         "model.head.1.bias": (0.5, 0.0625),

@@ -30,12 +30,11 @@ CLIP_TYPES = ("full_model", "norm", "value")
 def parameter_groups(model: nn.Module, cfg: CfgNode) -> list[dict[str, Any]]:
     """One group for every parameter that trains, in the model's order: "params", "lr", "weight_decay", "name".
 
-    `model` is the whole Detectron2 model: its CLIP lies under `model.clip.`, an appearance backbone under
-    `model.guidance.backbone.`; their learning rates are fractions of SOLVER.BASE_LR. Norms and embeddings have decays
-    of their own (published: 0, as has the table of relative positions); biases decay like weights.
+    `model` is the whole Detectron2 model: its CLIP lies under `model.clip.`, as every model's does, and an appearance
+    backbone is a part named `backbone`; their learning rates are fractions of SOLVER.BASE_LR. Norms and embeddings
+    have decays of their own (published: 0, as has the table of relative positions); biases decay like weights.
     """
     solver = cfg.SOLVER
-    fractions = {"model.clip.": solver.CLIP_MULTIPLIER, "model.guidance.backbone.": solver.BACKBONE_MULTIPLIER}
     groups = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -49,7 +48,11 @@ def parameter_groups(model: nn.Module, cfg: CfgNode) -> list[dict[str, Any]]:
             decay = solver.WEIGHT_DECAY_EMBED
         elif own_name == "relative_position_bias_table":
             decay = 0.0
-        fraction = next((value for prefix, value in fractions.items() if name.startswith(prefix)), 1.0)
+        fraction = 1.0
+        if name.startswith("model.clip."):
+            fraction = solver.CLIP_MULTIPLIER
+        elif "backbone" in place.split("."):
+            fraction = solver.BACKBONE_MULTIPLIER
         group = {"params": [parameter], "lr": solver.BASE_LR * fraction, "weight_decay": decay, "name": name}
         groups.append(group)
     return groups
