@@ -1,6 +1,7 @@
 """CAT-Seg at its published sizes with the weights of golden_weights.py, run as the expected tensors were made."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from golden_weights import make_tensor
 
 from cat_seg.checkpoint import from_released, to_released
 from cat_seg.d2 import build_cat_seg
+from ovss import hub
 from ovss.clip.embeddings import embed_rows
 from ovss.clip.model import CLIP, architecture_config
 from ovss.d2.mapper import InputTransform
@@ -15,6 +17,7 @@ from ovss.inference import SlidingWindow
 from ovss.templates import prompt_set
 from ovss.vocabulary import Vocabulary
 
+ROOT = Path(__file__).parent.parent
 CONFIGS = {"vitb": "vitb_384", "vitl": "vitl_336", "r101": "vitb_r101", "swinb": "vitl_swinb"}
 VOC = [
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
@@ -46,6 +49,12 @@ def rule_model(cfg, keys_file=None):
     state = from_released(model, rule_state({key: shapes[key] for key in shapes.keys() - computed.keys()}) | computed)
     model.load_state_dict(state, assign=True)
     return model.eval()
+
+
+def published(name, keys_file=None):
+    """Config and model of a key of `CONFIGS`; see `rule_model`."""
+    cfg = hub.load(str(ROOT / f"configs/cat_seg/{CONFIGS[name]}.yaml"))
+    return cfg, rule_model(cfg, keys_file)
 
 
 @torch.no_grad()

@@ -1,26 +1,23 @@
 """CAT-Seg's loss, what trains, and parity of one training step with the authors' code."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from cat_seg_parts import small_first_model, small_model
-from golden_cat_seg import CONFIGS, rule_model
+from golden_cat_seg import published
 from PIL import Image
 
 from cat_seg.backbone import ResNet101, SwinBase
 from cat_seg.d2 import CATSeg
 from cat_seg.released_names import released_name
 from cat_seg.training import pixel_loss, set_trainable
-from ovss import hub
 from ovss.d2.mapper import InputTransform
 from ovss.templates import prompt_set
 from ovss.vocabulary import Vocabulary
 
-ROOT = Path(__file__).parent.parent
 WORDS = Vocabulary.parse("cat, wall, sea")
 
 
@@ -164,8 +161,7 @@ def golden_batch(shared, expected):
 def test_one_step_of_the_authors_code(shared, size):
     expected = np.load(shared / f"golden/catseg_{size}.npz")
     numbers = json.loads((shared / f"golden/catseg_{size}_train.json").read_text())
-    cfg = hub.load(str(ROOT / f"configs/cat_seg/{CONFIGS[size]}.yaml"))
-    model = rule_model(cfg)
+    cfg, model = published(size)
     loss = segmentor(model, cfg.MODEL.CAT_SEG.CLIP_FINETUNE)(golden_batch(shared, expected))["loss_sem_seg"]
     assert loss.item() == pytest.approx(numbers["loss"], rel=1e-5)
     loss.backward()

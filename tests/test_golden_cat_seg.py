@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from golden_cat_seg import TEXT_GUIDANCE, VOC, close, encode, rule_model, run
+from golden_cat_seg import TEXT_GUIDANCE, VOC, close, encode, published, run
 
 from cat_seg.checkpoint import to_released
 from ovss import hub
@@ -27,7 +27,7 @@ def golden():
 
 @pytest.fixture(scope="module")
 def base():
-    return rule_model(hub.load(str(ROOT / "configs/cat_seg/vitb_384.yaml")))
+    return published("vitb")[1]
 
 
 def test_text(base, golden):

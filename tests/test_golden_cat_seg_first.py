@@ -12,7 +12,7 @@ import pytest
 import skimage.data
 import torch
 import torch.nn.functional as F
-from golden_cat_seg import PADDING, TEXT_GUIDANCE, VOC, close, encode, rule_model, rule_state, run, views
+from golden_cat_seg import PADDING, TEXT_GUIDANCE, VOC, close, encode, published, rule_state, run, views
 
 from cat_seg.backbone import build_backbone
 from cat_seg.d2 import build_cat_seg
@@ -33,7 +33,7 @@ def golden():
 
 @pytest.fixture(scope="module")
 def base():
-    return rule_model(hub.load(str(ROOT / "configs/cat_seg/vitb_r101.yaml")))
+    return published("r101")[1]
 
 
 @torch.no_grad()

@@ -3,29 +3,13 @@
 Tolerances: two fp32 implementations, 1e-4 of a tensor's largest value (backbones 5e-5), 5e-5 of a probability.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import skimage.data
 import torch
-from golden_cat_seg import (
-    CONFIGS,
-    PADDING,
-    TEXT_GUIDANCE,
-    VOC,
-    check_answer,
-    close,
-    encode,
-    rule_model,
-    run,
-    views,
-)
+from golden_cat_seg import PADDING, TEXT_GUIDANCE, VOC, check_answer, close, encode, published, run, views
 from golden_probe import Probe
 
-from ovss import hub
-
-ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.full
 PARTS = {
     *("backbone_input", "clip_input", "res2", "res3", "res4", "clip_features", "corr", "corr_embed"),
@@ -38,8 +22,7 @@ PARTS = {
 def full(request, shared):
     """Model, embeddings of VOC's words and expected tensors; the names of the weights are the authors'."""
     folder, name = shared / "golden", f"catseg_v1_{request.param}"
-    cfg = hub.load(str(ROOT / f"configs/cat_seg/{CONFIGS[request.param]}.yaml"))
-    model = rule_model(cfg, folder / f"{name}_keys.json")
+    cfg, model = published(request.param, folder / f"{name}_keys.json")
     text = encode(model, VOC, cfg.MODEL.TEXT.PROMPTS, cfg.MODEL.TEXT.SYNONYMS)
     return model, text, np.load(folder / f"{name}.npz"), np.load(folder / f"{name}_extra.npz")
 

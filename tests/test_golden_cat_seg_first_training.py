@@ -1,26 +1,23 @@
 """Parity of one training step of the first version with the authors' code: what trains, how fast, and where it goes."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
 import torch
-from golden_cat_seg import CONFIGS, TEXT_GUIDANCE, VOC, rule_model
+from golden_cat_seg import TEXT_GUIDANCE, VOC, published
 
 from cat_seg.backbone import SwinBase
 from cat_seg.checkpoint import rename
 from cat_seg.d2 import CATSeg
 from cat_seg.released_names import CLIP, released_name
 from cat_seg.training import set_trainable
-from ovss import hub
 from ovss.d2.mapper import InputTransform
 from ovss.d2.solver import build_optimizer, parameter_groups
 from ovss.templates import prompt_set
 from ovss.vocabulary import Vocabulary
 
-ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 
 
@@ -28,8 +25,7 @@ class Step:
     """The model of a config in training, and what the authors' code has for it."""
 
     def __init__(self, shared, name):
-        self.cfg = hub.load(str(ROOT / f"configs/cat_seg/{CONFIGS[name]}.yaml"))
-        self.model = rule_model(self.cfg, shared / f"golden/catseg_v1_{name}_keys.json")
+        self.cfg, self.model = published(name, shared / f"golden/catseg_v1_{name}_keys.json")
         self.expected = np.load(shared / f"golden/catseg_v1_{name}.npz")
         self.extra = np.load(shared / f"golden/catseg_v1_{name}_extra.npz")
         self.numbers = json.loads((shared / f"golden/catseg_v1_{name}_train.json").read_text())

@@ -4,40 +4,25 @@ Tolerances: two fp32 implementations, 1e-4 of a tensor's largest value, 5e-5 of 
 """
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from golden_cat_seg import (
-    CONFIGS,
-    PADDING,
-    TEXT_GUIDANCE,
-    VOC,
-    check_answer,
-    close,
-    encode,
-    rule_model,
-    run,
-    views,
-)
+from golden_cat_seg import PADDING, TEXT_GUIDANCE, VOC, check_answer, close, encode, published, run, views
 from golden_probe import Probe
 from PIL import Image
 
 from cat_seg.cost import cost_volume, most_similar
-from ovss import hub
 
-ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module", params=["vitb", "vitl"])
 def full(request, shared):
     """Model and expected tensors of one size; the names of its weights are those that the authors' code has."""
-    cfg = hub.load(str(ROOT / f"configs/cat_seg/{CONFIGS[request.param]}.yaml"))
-    folder = shared / "golden"
-    model = rule_model(cfg, folder / f"catseg_{request.param}_keys.json")
-    return model, np.load(folder / f"catseg_{request.param}.npz")
+    folder, name = shared / "golden", f"catseg_{request.param}"
+    _, model = published(request.param, folder / f"{name}_keys.json")
+    return model, np.load(folder / f"{name}.npz")
 
 
 def photo(shared, picture):
@@ -119,7 +104,7 @@ def test_truncation(full, shared, picture, mode):
 
 @pytest.mark.parametrize("mode", ["plain", "sw"])
 def test_strong_text_guidance(shared, mode):
-    base = rule_model(hub.load(str(ROOT / "configs/cat_seg/vitb_384.yaml")))
+    _, base = published("vitb")
     expected = np.load(shared / "golden/catseg_vitb_tg100.npz")
     weight = base.get_parameter(TEXT_GUIDANCE)
     weight.data *= 100
