@@ -51,15 +51,26 @@ def add_picture_arguments(parser: argparse.ArgumentParser, written: str) -> "arg
 
     Returns: the group of --config-file, of which exactly one must be given; a command may add others to it.
     """
-    model = parser.add_mutually_exclusive_group(required=True)
-    model.add_argument("--config-file", metavar="FILE", help="the model, such as configs/quickstart/cliptrase.yaml")
+    model = _model_arguments(parser, "configs/quickstart/cliptrase.yaml")
     add = parser.add_argument
     add("--input", required=True, nargs="+", metavar="PATH", help="pictures, folders, or patterns like 'a*.jpg'")
     add("--output", required=True, metavar="FOLDER", help=f"where {written}")
     add("--weights", metavar="PATH", help="local CLIP weights; short for --opts MODEL.CLIP.WEIGHTS PATH")
     add("--device", help="cpu, cuda, cuda:1, ...; default: the config's")
-    add("--opts", nargs="*", default=[], metavar="KEY VALUE", help="config values to change, in pairs")
     return model
+
+
+def _model_arguments(parser: argparse.ArgumentParser, example: str) -> "argparse._MutuallyExclusiveGroup":
+    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE", help="config values to change, in pairs")
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--config-file", metavar="FILE", help=f"the model, such as {example}")
+    return model
+
+
+def _add_packaged(model: "argparse._MutuallyExclusiveGroup") -> None:
+    model.add_argument(
+        "--model", type=_packaged, metavar="PATH", help="in its place: a trained model with its config inside"
+    )
 
 
 def config_opts(args: argparse.Namespace) -> list[str]:
@@ -68,10 +79,7 @@ def config_opts(args: argparse.Namespace) -> list[str]:
 
 
 def _segment_arguments(parser: argparse.ArgumentParser) -> None:
-    model = add_picture_arguments(parser, "NAME_overlay.jpg, NAME_labels.png and NAME.json go")
-    model.add_argument(
-        "--model", type=_packaged, metavar="PATH", help="in its place: a trained model with its config inside"
-    )
+    _add_packaged(add_picture_arguments(parser, "NAME_overlay.jpg, NAME_labels.png and NAME.json go"))
     parser.add_argument(
         "--vocabulary", metavar="WORDS", help="'cat, wall', or a .json or .txt class file; default: the config's"
     )
@@ -91,6 +99,18 @@ def _segment(args: argparse.Namespace) -> int:
     return segment(args)
 
 
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_packaged(_model_arguments(parser, "configs/cat_seg/vitb_384.yaml, with --opts MODEL.WEIGHTS PATH"))
+    parser.add_argument("--output", required=True, metavar="FILE", help="the .pth file to write")
+
+
+def _export(args: argparse.Namespace) -> int:
+    from ovss.export import export_released
+
+    return export_released(args)
+
+
 COMMANDS = {
     "segment": Command("segment pictures on disk with words of your choice", _segment_arguments, _segment),
+    "export-released": Command("write a trained CAT-Seg as its authors' code loads it", _export_arguments, _export),
 }

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from ovss.d2 import catalog  # registers the data sets
 from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, MetadataCatalog, build_model
@@ -56,6 +57,28 @@ def _packaged(opts: Sequence[str]) -> str:
             f"or give MODEL.WEIGHTS a model with its config inside, a {SUFFIX} file"
         )
     return weights
+
+
+def released_tensors(config_file: str, opts: Sequence[str] = ()) -> dict[str, Tensor]:
+    """All tensors of a trained CAT-Seg, on the CPU, under the names that its authors' code loads.
+
+    Args:
+        config_file, opts: see `load`; data sets that the config names need not be on this machine.
+
+    Raises:
+        ValueError: config or weights that do not fit, no weights, or a model that is no CAT-Seg.
+    """
+    from cat_seg.checkpoint import to_released
+    from cat_seg.d2 import CATSeg
+
+    cfg = _read(config_file, [*opts, "MODEL.DEVICE", "cpu"])
+    if META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE) is not CATSeg:
+        raise ValueError(f"{cfg.MODEL.META_ARCHITECTURE} has no released checkpoints: give a trained CAT-Seg")
+    if not cfg.MODEL.WEIGHTS:
+        raise ValueError("MODEL.WEIGHTS is empty: give the weights of the trained CAT-Seg")
+    segmentor = build_model(cfg)
+    assert isinstance(segmentor, CATSeg)
+    return to_released(segmentor.model)
 
 
 def build_predictor(
