@@ -116,6 +116,11 @@ def test_a_class_cannot_be_the_ignore_label():
 def test_bad_pictures_are_named(record, tmp_path):
     with pytest.raises(ValueError, match=r"image.png: a crop of 40 x 30 px does not fit .*SIZE_DIVISIBILITY 32"):
         mapper(side=32)(record)
+    few = Vocabulary.from_words([f"thing {index}" for index in range(185)])
+    with pytest.raises(ValueError, match=r"labels.png: label 185, but there are 185 classes .* a label are 255"):
+        mapper(vocabulary=few)(record)
+    with pytest.raises(ValueError, match=r"labels.png: label 255, but .* pixels without a label are 254"):
+        mapper(unlabelled=254)(record)
     Image.fromarray(np.zeros((30, 41), np.uint8)).save(tmp_path / "labels.png")
     with pytest.raises(ValueError, match=r"labels.png is 41 x 30 px, its picture"):
         mapper()(record)

@@ -83,11 +83,18 @@ class TrainMapper:
         )
 
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Raises ValueError naming the files: unreadable, of two sizes, or a crop larger than the square."""
+        """Raises ValueError naming the files: unreadable, of two sizes, a label of no class, a crop above `side`."""
         image = read_image(record["file_name"])
         labels = read_labels(record["sem_seg_file_name"])
         if labels.shape != image.shape[:2]:
             raise size_mismatch(record, labels.shape, image.shape)
+        count = len(self.vocabulary.classes)
+        wrong = labels[((labels < 0) | (labels >= count)) & (labels != self.unlabelled)]
+        if wrong.size:
+            raise ValueError(
+                f"label image {record['sem_seg_file_name']}: label {wrong[0]}, but there are {count} classes "
+                f"(0 to {count - 1}) and pixels without a label are {self.unlabelled}"
+            )
         crop = T.AugInput(image, sem_seg=labels.astype(np.float64))  # so resized by torch, not Pillow, as published
         self.augmentation(crop)
         assert crop.sem_seg is not None
