@@ -157,7 +157,7 @@ class CATSeg(Segmentor):
         if len(vocabularies) > 1:
             raise ValueError(f"a batch of crops with {len(vocabularies)} vocabularies: training needs one")
         vocabulary = vocabularies.pop()
-        if any(parameter.requires_grad for parameter in self.model.clip.text.parameters()):
+        if self.text_trains:
             rows, owners = vocabulary.phrases(self.synonyms)
             text = embed_rows(self.model.clip, rows, self.prompts, self.average_prompts)
             classes = torch.tensor(owners)

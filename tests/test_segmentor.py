@@ -1,5 +1,7 @@
 """The Detectron2 face: batches of mixed shapes and words, remembered text, refusals."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -53,7 +55,7 @@ def test_text_is_encoded_once_and_forgotten_by_training(segmentor, monkeypatch):
     calls = []
     monkeypatch.setattr(
         "ovss.d2.segmentor.TextEmbedder",
-        lambda clip: lambda rows, *_: calls.append(rows) or torch.ones(len(rows), 1, 24),
+        lambda clip, on_disk: lambda rows, *_: calls.append(rows) or torch.ones(len(rows), 1, 24),
     )
     for _ in range(2):
         segmentor.text(WORDS)
@@ -66,6 +68,24 @@ def test_text_is_encoded_once_and_forgotten_by_training(segmentor, monkeypatch):
         segmentor.text(Vocabulary.parse(f"thing {index}"))
     segmentor.text(WORDS)
     assert len(calls) == 3 + VOCABULARIES_KEPT
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_text_of_a_tower_that_has_trained_is_not_kept_on_disk(segmentor, trains, monkeypatch, tmp_path):
+    monkeypatch.setenv("OVSS_CACHE", str(tmp_path))
+    segmentor.model = copy.deepcopy(segmentor.model)  # others share its CLIP
+    segmentor.model.clip.text.requires_grad_(trains)
+    expected, _ = segmentor.text(WORDS)  # weights that were only read: kept
+    (kept,) = (tmp_path / "text").glob("*.safetensors")
+    kept.unlink()
+    segmentor.train().eval()
+    assert torch.equal(segmentor.text(WORDS)[0], expected)
+    assert [path.name for path in (tmp_path / "text").glob("*.safetensors")] == ([] if trains else [kept.name])
+
+
+def test_unknown_fit(segmentor):
+    with pytest.raises(ValueError, match=r"unknown INPUT.SIZE_FIT 'padd'; known: pad, resize"):
+        Segmentor(model=segmentor.model, prompts=["{}"], average_prompts=True, synonyms="first", size_fit="padd")
 
 
 def test_background_words_become_one_class(segmentor):

@@ -59,16 +59,19 @@ def embed_rows(clip: CLIP, rows: Sequence[tuple[str, ...]], prompts: Sequence[st
 class TextEmbedder:
     """`embed_rows` without gradients, remembered on disk under the text tower's weights, the prompts and the words.
 
-    The tower's fingerprint is taken once: after training it, make a new embedder.
+    The tower's fingerprint is taken once: after training it, make a new embedder. With `on_disk` False nothing is
+    remembered: the values of a tower between two steps of its training never come back.
     """
 
-    def __init__(self, clip: CLIP):
+    def __init__(self, clip: CLIP, *, on_disk: bool = True):
         self._clip = clip
-        self._fingerprint = fingerprint(clip.text)
+        self._fingerprint = fingerprint(clip.text) if on_disk else ""
 
     @torch.no_grad()
     def __call__(self, rows: Sequence[tuple[str, ...]], prompts: Sequence[str], average: bool) -> Tensor:
         """(T,P,D), or (T,1,D) with `average`, on the device of the CLIP."""
+        if not self._fingerprint:
+            return embed_rows(self._clip, rows, prompts, average)
         key = key_of(self._fingerprint, str(average), repr(tuple(prompts)), repr(tuple(rows)))
         stored = cached_tensor("text", key, lambda: embed_rows(self._clip, rows, prompts, average))
         return stored.to(self._clip.logit_scale.device)

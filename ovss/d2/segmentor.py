@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ovss.clip.embeddings import TextEmbedder
-from ovss.inference import DenseModel, SlidingWindow, fit
+from ovss.inference import FITS, DenseModel, SlidingWindow, fit
 from ovss.vocabulary import Vocabulary
 
 VOCABULARIES_KEPT = 8
@@ -28,6 +28,9 @@ class Segmentor(nn.Module):
         vocabulary: words for pictures that bring none.
         size_fit: "pad" or "resize", see `ovss.inference.fit`.
         sliding_window: run the model on windows of every picture; it then takes pictures as they are.
+
+    Raises:
+        ValueError: an unknown `size_fit`.
     """
 
     def __init__(
@@ -42,6 +45,8 @@ class Segmentor(nn.Module):
         sliding_window: SlidingWindow | None = None,
     ):
         super().__init__()
+        if size_fit not in FITS:
+            raise ValueError(f"unknown INPUT.SIZE_FIT {size_fit!r}; known: {', '.join(FITS)}")
         self.model = model
         self.prompts = tuple(prompts)
         self.average_prompts = average_prompts
@@ -50,6 +55,7 @@ class Segmentor(nn.Module):
         self.size_fit = size_fit
         self.sliding_window = sliding_window
         self._embedder: TextEmbedder | None = None
+        self._text_changes = False
         self._text: OrderedDict[Vocabulary, tuple[Tensor, Tensor]] = OrderedDict()
 
     @property
@@ -57,9 +63,15 @@ class Segmentor(nn.Module):
         """Where the model is and pictures are moved to."""
         return self.model.pixel_mean.device
 
+    @property
+    def text_trains(self) -> bool:
+        """Whether an optimizer may change the text tower."""
+        return any(parameter.requires_grad for parameter in self.model.clip.text.parameters())
+
     def train(self, mode: bool = True) -> "Segmentor":
-        """Training may change the text tower: what was encoded before is dropped."""
+        """Training may change the text tower: what was encoded before is dropped, what comes is not kept on disk."""
         if mode:
+            self._text_changes = self.text_trains
             self._embedder = None
             self._text.clear()
         return super().train(mode)
@@ -68,7 +80,7 @@ class Segmentor(nn.Module):
         """Embeddings (T,P,D) of a vocabulary's rows and their classes (T,); the last few vocabularies are kept."""
         if vocabulary not in self._text:
             if self._embedder is None:
-                self._embedder = TextEmbedder(self.model.clip)
+                self._embedder = TextEmbedder(self.model.clip, on_disk=not self._text_changes)
             rows, classes = vocabulary.phrases(self.synonyms)
             embeddings = self._embedder(rows, self.prompts, self.average_prompts)
             self._text[vocabulary] = embeddings.to(self.device), torch.tensor(classes, device=self.device)
