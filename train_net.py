@@ -8,14 +8,11 @@ import argparse
 import logging
 import sys
 
-from torch import nn
-
 from ovss import hub
 from ovss.d2 import catalog
 from ovss.d2.api import (
     META_ARCH_REGISTRY,
     CfgNode,
-    DetectionCheckpointer,
     build_model,
     comm,
     default_argument_parser,
@@ -25,6 +22,7 @@ from ovss.d2.api import (
 )
 from ovss.d2.devices import USER_ERRORS, launch_main, plain_message
 from ovss.d2.evaluator import evaluate
+from ovss.d2.resume import last_checkpoint
 from ovss.d2.segmentor import Segmentor
 from ovss.d2.trainer import Trainer
 
@@ -34,20 +32,15 @@ def load(args: argparse.Namespace, device: str = "") -> CfgNode:
     opts = [*args.opts, *(("MODEL.DEVICE", device) if device else ())]
     cfg = hub.load(args.config_file, opts)
     if args.eval_only and args.resume:
-        cfg = hub.load(args.config_file, [*opts, "MODEL.WEIGHTS", last_checkpoint(cfg.OUTPUT_DIR)])
+        path = last_checkpoint(cfg.OUTPUT_DIR)
+        if not path:
+            raise ValueError(f"--resume, but there is no checkpoint in OUTPUT_DIR {cfg.OUTPUT_DIR}")
+        cfg = hub.load(args.config_file, [*opts, "MODEL.WEIGHTS", path])
     if args.eval_only and not cfg.DATASETS.TEST:
         raise ValueError("DATASETS.TEST is empty: name a data set, such as DATASETS.TEST \"('scenes_val',)\"")
     if not args.eval_only:
         check_training(cfg)
     return cfg
-
-
-def last_checkpoint(folder: str) -> str:
-    """The checkpoint that training in `folder` wrote last. Raises ValueError where there is none."""
-    checkpointer = DetectionCheckpointer(nn.Module(), folder)
-    if not checkpointer.has_checkpoint():
-        raise ValueError(f"--resume, but there is no checkpoint in OUTPUT_DIR {folder}")
-    return checkpointer.get_checkpoint_file()
 
 
 def check_training(cfg: CfgNode) -> None:

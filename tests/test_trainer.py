@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 from small_training import CONFIG, SMALL, as_opts, write_squares
 
 from ovss import hub
@@ -106,10 +107,55 @@ def test_nothing_to_resume_starts_anew_and_says_so(start, caplog):
     assert "no checkpoint in" in caplog.text
 
 
-def test_a_checkpoint_of_another_model_is_refused(start):
+CANNOT_RESUME = {
+    "another model": ({"MODEL__CAT_SEG__LAYERS": 2}, r"is not of this config's model: \d+ missing"),
+    "other parameters": ({"MODEL__CAT_SEG__CLIP_FINETUNE": "none"}, r"this config trains \d+, .* set CLIP_FINETUNE"),
+    "complete": ({"SOLVER__MAX_ITER": 1}, "is of iteration 1, SOLVER.MAX_ITER is 1: the run is complete"),
+}
+
+
+def test_a_checkpoint_that_cannot_be_resumed(start):
     start(DATASETS__TEST=(), SOLVER__MAX_ITER=1).train()
-    with pytest.raises(ValueError, match=r"model_final.pth is not of this config's model: \d+ missing"):
-        start(resume=True, MODEL__CAT_SEG__LAYERS=2)
+    for settings, message in CANNOT_RESUME.values():
+        with pytest.raises(ValueError, match=rf"model_final.pth .*{message}"):
+            start(resume=True, **settings)
+
+
+def test_a_checkpoint_is_read_once(start, monkeypatch):
+    start(DATASETS__TEST=(), SOLVER__MAX_ITER=1).train()
+    read, load = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda path, **how: read.append(path) or load(path, **how))
+    assert start(resume=True).start_iter == 1
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"INPUT__INTERPOLATION_TEST": "foo"}, "unknown INPUT.INTERPOLATION_TEST 'foo'"),
+        ({"INPUT__SIZE_FIT": "padd"}, "unknown INPUT.SIZE_FIT 'padd'"),
+        ({"TEST__AUG__ENABLED": True, "TEST__AUG__MIN_SIZES": ()}, r"TEST.AUG.MIN_SIZES \(\) and MAX_SIZE"),
+        ({"TEST__VOID_AS_BACKGROUND": True}, "VOID_AS_BACKGROUND is set, but data set 'folder' has no background"),
+    ],
+)
+def test_a_mistake_in_the_test_is_met_before_training(start, settings, message):
+    with pytest.raises(ValueError, match=message):
+        start(**settings)
+
+
+def test_the_packaged_model_is_there_before_the_last_evaluation(start, tmp_path, monkeypatch):
+    trainer, package = start(), tmp_path / "out/model_final.safetensors"
+
+    def fail(*_):
+        assert package.is_file()
+        raise ValueError("a picture that cannot be read")
+
+    monkeypatch.setattr("ovss.d2.trainer.evaluate", fail)
+    with pytest.raises(ValueError, match="a picture that cannot be read"):
+        trainer.train()
+    with safe_open(package, "pt") as saved:
+        for key, value in trainer.model.state_dict().items():
+            assert torch.equal(saved.get_tensor(key), value)
 
 
 def test_weights_are_loaded_by_the_model_alone(start, tmp_path, monkeypatch):

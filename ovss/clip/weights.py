@@ -76,18 +76,26 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a file under the names that it gives them. Raises ValueError, naming the file."""
-    state: Any
+    return model_tensors(read_content(path), path)
+
+
+def read_content(path: Path) -> Any:
+    """All that a file holds, on the CPU; nothing in it is run. Raises ValueError, naming the file."""
     try:
         if path.suffix == ".safetensors":
-            state = load_file(path)
-        elif is_torchscript(path):
-            state = read_torchscript(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            return load_file(path)
+        if is_torchscript(path):
+            return read_torchscript(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(f"weights {path}: holds something else than tensors, which is never run or read") from error
     except Exception as error:  # damaged files fail in many ways: zipfile, struct, zlib, pickle, torch, safetensors
         raise ValueError(f"weights {path}: damaged, or not a file of weights ({_first_line(error)})") from error
+
+
+def model_tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    """The model's named tensors in the content of the file `path`. Raises ValueError, naming the file."""
+    state = content
     for key in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]

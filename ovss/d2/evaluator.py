@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -119,24 +119,37 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, dict[str, float]]:
 
     Results are in OUTPUT_DIR/inference, or OUTPUT_DIR/inference_TTA under TEST.AUG, which their names then say.
     """
-    results: dict[str, dict[str, float]] = {}
-    model = augmented(cfg, model)
-    plain = not isinstance(model, AugmentedSegmentor)
-    folder = Path(cfg.OUTPUT_DIR) / ("inference" if plain else "inference_TTA")
-    transform = InputTransform.from_config(cfg, cfg.INPUT.CENTER_CROP_TEST)
-    for name in cfg.DATASETS.TEST:
-        evaluator = SemSegEvaluator(
-            name,
-            output_dir=str(folder),
-            void_as_background=cfg.TEST.VOID_AS_BACKGROUND,
-            epsilon=cfg.TEST.EPSILON,
-        )
-        loader = build_detection_test_loader(cfg, name, mapper=InputMapper(transform, name))
-        row = name if plain else f"{name}, {model.name}"
-        results[row] = inference_on_dataset(model, loader, evaluator).get("sem_seg", {})
+    model, tests = build_evaluation(cfg, model)
+    suffix = f", {model.name}" if isinstance(model, AugmentedSegmentor) else ""
+    results = {
+        f"{evaluator.dataset_name}{suffix}": inference_on_dataset(model, loader, evaluator).get("sem_seg", {})
+        for loader, evaluator in tests
+    }
     if comm.is_main_process():
-        logger.info(f"results in {folder}:\n{results_table(results)}")
+        logger.info(f"results in {_results_folder(cfg)}:\n{results_table(results)}")
     return results
+
+
+def build_evaluation(cfg: CfgNode, model: nn.Module) -> tuple[nn.Module, list[tuple[Iterable, SemSegEvaluator]]]:
+    """What `evaluate` runs: the model, augmented where TEST.AUG says so, and of every set its loader and evaluator.
+
+    Raises:
+        ValueError: a setting of the test that does not exist or does not fit, or a data set that is not there.
+    """
+    transform = InputTransform.from_config(cfg, cfg.INPUT.CENTER_CROP_TEST)
+    scoring = {"void_as_background": cfg.TEST.VOID_AS_BACKGROUND, "epsilon": cfg.TEST.EPSILON}
+    tests = [
+        (
+            build_detection_test_loader(cfg, name, mapper=InputMapper(transform, name)),
+            SemSegEvaluator(name, output_dir=str(_results_folder(cfg)), **scoring),
+        )
+        for name in cfg.DATASETS.TEST
+    ]
+    return augmented(cfg, model), tests
+
+
+def _results_folder(cfg: CfgNode) -> Path:
+    return Path(cfg.OUTPUT_DIR) / ("inference_TTA" if cfg.TEST.AUG.ENABLED else "inference")
 
 
 def results_table(results: dict[str, dict[str, float]], rows: str = "data set") -> str:

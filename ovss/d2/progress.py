@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import ExitStack
-from logging import getLogger
+from logging import LogRecord, getLogger
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ovss.d2.api import HookBase, get_event_storage
+from ovss.d2.api import CommonMetricPrinter, HookBase, get_event_storage
 from ovss.visualize import contact_sheet, overlay
 
 # Whose lines would tear the bar, were they not written above it.
@@ -23,14 +23,21 @@ def in_terminal() -> bool:
 
 
 class ProgressBar(HookBase):
-    """A bar with loss, learning rate, seconds per iteration and time to go."""
+    """A bar with loss, learning rate, seconds per iteration and time to go.
+
+    The engine's lines of progress, which say the same, then go to the log file alone.
+    """
 
     def __init__(self) -> None:
         self._open = ExitStack()
 
     def before_train(self) -> None:
         start, end = self.trainer.start_iter, self.trainer.max_iter
-        self._open.enter_context(logging_redirect_tqdm([getLogger(name) for name in _LOGGERS]))
+        loggers = [getLogger(name) for name in _LOGGERS]
+        self._open.enter_context(logging_redirect_tqdm(loggers))
+        for handler in (handler for logger in loggers for handler in logger.handlers):
+            if getattr(handler, "stream", None) in (sys.stdout, sys.stderr):
+                handler.addFilter(_is_no_progress)  # tqdm's own handler, which goes when the bar does
         self._bar = self._open.enter_context(tqdm(initial=start, total=end, unit="it", desc="training"))
 
     def after_step(self) -> None:
@@ -41,6 +48,10 @@ class ProgressBar(HookBase):
 
     def after_train(self) -> None:
         self._open.close()
+
+
+def _is_no_progress(record: LogRecord) -> bool:
+    return record.name != CommonMetricPrinter.__module__  # both engines name the printer's logger so
 
 
 class SamplePictures(HookBase):

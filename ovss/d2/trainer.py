@@ -9,20 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ovss.clip.keys import misfit
-from ovss.clip.weights import find_weights, read_tensors
-from ovss.d2.api import (
-    CfgNode,
-    CommonMetricPrinter,
-    DefaultTrainer,
-    EventWriter,
-    HookBase,
-    comm,
-    get_event_storage,
-)
-from ovss.d2.evaluator import evaluate
+from ovss.d2.api import CfgNode, DefaultTrainer, HookBase, comm, get_event_storage
+from ovss.d2.evaluator import build_evaluation, evaluate
 from ovss.d2.package import SUFFIX, save_model
 from ovss.d2.progress import ProgressBar, SamplePictures, in_terminal
+from ovss.d2.resume import last_checkpoint, read_checkpoint
 from ovss.d2.solver import build_optimizer
 from ovss.d2.train_loader import build_train_loader
 
@@ -35,6 +26,11 @@ class Trainer(DefaultTrainer):
     OUTPUT_DIR gets checkpoints (model_<iteration>.pth, last_checkpoint, model_final.pth), the packaged model
     (model_final.safetensors), metrics.json, TensorBoard files, and `inference/` with the scores of the last evaluation.
     """
+
+    def __init__(self, cfg: CfgNode):
+        super().__init__(cfg)
+        if cfg.DATASETS.TEST:
+            build_evaluation(cfg, self.model)  # a mistake in it ends the run now, not after the last step
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> Optimizer:
@@ -52,33 +48,30 @@ class Trainer(DefaultTrainer):
     def build_hooks(self) -> list[HookBase]:
         built = super().build_hooks()
         if comm.is_main_process():
+            built.insert(-2, PackageModel())  # before what evaluates, which may fail or be interrupted
             if self.cfg.VIS_PERIOD:
                 built.insert(-1, SamplePictures(self.cfg.VIS_PERIOD))  # the last one writes
             if in_terminal():
                 built.append(ProgressBar())
         return built
 
-    def build_writers(self) -> list[EventWriter]:
-        """Those of the engine; where there is a bar, no lines of progress."""
-        writers = super().build_writers()
-        return [writer for writer in writers if not (in_terminal() and isinstance(writer, CommonMetricPrinter))]
-
     def resume_or_load(self, resume: bool = True) -> None:
         """Go on after the last checkpoint in OUTPUT_DIR, where there is one; MODEL.WEIGHTS the model has loaded itself.
 
         Raises:
-            ValueError: a checkpoint that is damaged, or of another model than the config's.
+            ValueError: a checkpoint that this config cannot go on from, see `read_checkpoint`.
         """
         if not resume:
             return
-        if not self.checkpointer.has_checkpoint():
+        path = last_checkpoint(self.cfg.OUTPUT_DIR)
+        if not path:
             logger.warning(f"no checkpoint in {self.cfg.OUTPUT_DIR}: training starts anew")
             return
-        path = find_weights(self.checkpointer.get_checkpoint_file())
         model = getattr(self.model, "module", self.model)
-        if problem := misfit(model.state_dict(), read_tensors(path)):
-            raise ValueError(f"checkpoint {path} is not of this config's model: {problem}")
-        self.checkpointer.load(str(path))
+        tensors, state = read_checkpoint(path, model=model, optimizer=self.optimizer, max_iter=self.max_iter)
+        model.load_state_dict(tensors)
+        self.load_state_dict(state)
+        logger.info(f"going on from {path}")
         self.start_iter = self.iter + 1
         self.data_loader.batch_sampler.start = self.start_iter
 
@@ -86,11 +79,15 @@ class Trainer(DefaultTrainer):
         torch.manual_seed(self.data_loader.dataset.step_seed(self.iter, comm.get_rank()))
         super().run_step()
 
-    def train(self) -> None:
-        super().train()
-        if comm.is_main_process():
-            path = Path(self.cfg.OUTPUT_DIR) / "model_final"
-            save_model(f"{path}{SUFFIX}", getattr(self.model, "module", self.model), self.cfg)
+
+class PackageModel(HookBase):
+    """Writes the packaged model after the last step. For the main process, after the hook that writes checkpoints."""
+
+    def after_step(self) -> None:
+        if self.trainer.iter + 1 == self.trainer.max_iter:
+            model = getattr(self.trainer.model, "module", self.trainer.model)
+            path = Path(self.trainer.cfg.OUTPUT_DIR) / "model_final"
+            save_model(f"{path}{SUFFIX}", model, self.trainer.cfg)
             logger.info(f"trained model: {path}.pth to train on, {path}{SUFFIX} to use and to pass on, config inside")
 
 
