@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 from cat_seg_parts import small_images, small_model, small_text
-from test_cat_seg_d2 import settings
-from test_cat_seg_training import ROOT, crops, segmentor
+from test_cat_seg_d2 import ROOT, settings
+from test_cat_seg_training import crops, segmentor
 
 from cat_seg.checkpoint import load_checkpoint, to_released
 from cat_seg.d2 import build_cat_seg
