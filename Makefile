@@ -5,12 +5,15 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 OUT ?= output
 
-.PHONY: demo test check tests clean tiny-clip bench
+.PHONY: demo quickstart test check tests clean tiny-clip tiny-cat-seg bench
 
 demo: $(READY)          ## segment drawn scenes and score them, offline
 	$(RUN) demo/quickstart.py --output $(OUT)/quickstart
 	$(RUN) demo/global_patch.py --config-file configs/quickstart/cliptrase.yaml --device cpu \
 	    --input $(OUT)/quickstart/pictures/scene_001.png --output $(OUT)/quickstart/pictures
+
+quickstart: $(READY)    ## train CAT-Seg on drawn scenes, score it and the training-free methods, offline
+	$(RUN) demo/quickstart.py --output $(OUT)/quickstart --train
 
 test: $(READY) check tests  ## lint, types and all tests
 
@@ -28,6 +31,9 @@ bench: $(READY)         ## speed against plain CLIP encoding
 
 tiny-clip: $(READY)     ## train the embedded CLIP again
 	$(RUN) -m ovss.assets.train_tiny --output ovss/assets
+
+tiny-cat-seg: quickstart  ## embed the CAT-Seg that the quickstart trains
+	$(RUN) -m ovss.assets.halve $(OUT)/quickstart/cat_seg/model_final.safetensors ovss/assets/tiny_cat_seg.safetensors
 
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
