@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
 from ovss import __version__
+from ovss.datasets import cli as datasets
 
 
 class Command(NamedTuple):
@@ -27,13 +28,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0 for success, 1 where some inputs failed, 2 for bad usage."""
+    """Run one command; the exit code is 0 for success, 1 where some inputs failed, 2 for bad usage, 130 for Ctrl-C."""
     args = build_parser().parse_args(argv)
     try:
         return COMMANDS[args.command].run(args)
     except (ValueError, OSError) as error:  # users' mistakes: config, words, weights, files
         print(f"ovss: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("ovss: interrupted", file=sys.stderr)
+        return 130
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -113,4 +117,5 @@ def _export(args: argparse.Namespace) -> int:
 COMMANDS = {
     "segment": Command("segment pictures on disk with words of your choice", _segment_arguments, _segment),
     "export-released": Command("write a trained CAT-Seg as its authors' code loads it", _export_arguments, _export),
+    "datasets": Command("prepare the benchmarks", datasets.add_arguments, datasets.run),
 }

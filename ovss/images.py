@@ -7,16 +7,19 @@ goes wrong is one `ImageError` that names the file. Imports Pillow and numpy onl
 import glob
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 # No EPS, PSD, WMF...: Pillow hands some of those to other programs, and photos do not come in them.
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".ppm", ".pgm", ".pbm", ".jp2")
 MAX_PIXELS = 178_956_970  # the size at which Pillow itself, too, refuses a file as a decompression bomb
+
+T = TypeVar("T")
 
 
 class ImageError(ValueError):
@@ -33,13 +36,40 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         ImageError: missing, truncated, no picture, more than `MAX_PIXELS`, or values without a fixed range (float,
             32-bit).
     """
+    return _open(path, _decode)
+
+
+def image_size(path: str | os.PathLike) -> tuple[int, int]:
+    """(H, W) of a picture as `read_image` shows it, read from its header alone.
+
+    Raises:
+        ImageError: missing, no picture, or more than `MAX_PIXELS`.
+    """
+    return _open(path, _shown_size)
+
+
+def read_label_image(path: str | os.PathLike) -> np.ndarray:
+    """The values of a label image as they are stored, palette indices too.
+
+    Returns:
+        (H, W) bool, uint8, uint16 or int32.
+
+    Raises:
+        ImageError: as `read_image`, or an image with colour channels, or values that are no whole numbers.
+    """
+    return _open(path, _decode_labels)
+
+
+def _open(path: str | os.PathLike, read: Callable[[Image.Image], T]) -> T:
+    """What `read` makes of an opened picture; whatever goes wrong is an `ImageError` that names the file."""
     if not Path(path).is_file():  # also keeps pipes and devices from blocking the read
         raise ImageError(f"{path}: no such file")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides, below
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides
             with Image.open(path, formats=FORMATS) as image:
-                return _decode(image)
+                check_size(image)
+                return read(image)
     except UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
         raise ImageError(f"{path}: not a readable picture (known: {known}; 8 or 16 bits a channel)") from error
@@ -54,8 +84,21 @@ def check_size(image: Image.Image) -> None:
         raise ValueError(f"{image.width} x {image.height} = {pixels} pixels, more than the limit of {MAX_PIXELS}")
 
 
+def _shown_size(image: Image.Image) -> tuple[int, int]:
+    on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    return (image.width, image.height) if on_its_side else (image.height, image.width)
+
+
+def _decode_labels(image: Image.Image) -> np.ndarray:
+    labels = np.array(image)
+    if labels.ndim != 2:
+        raise ValueError(f"{labels.shape[2]} channels, expected one channel of class indices")
+    if labels.dtype.kind not in "uib":
+        raise ValueError(f"values of type {labels.dtype}, expected whole numbers, class indices")
+    return labels
+
+
 def _decode(image: Image.Image) -> np.ndarray:
-    check_size(image)
     sixteen_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
     if image.mode in ("F", "I") and not sixteen_bit:
         raise ValueError(f"float or 32-bit values (mode {image.mode}) have no fixed range: convert to 8 or 16 bits")

@@ -117,7 +117,7 @@ def test_bad_labels(data, case):
 def test_truncated_label(data):
     path = data / "labels/0.png"
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(ValueError, match=r"label image .*0\.png: cannot be read"):
+    with pytest.raises(ValueError, match=r"label image .*0\.png: not a readable picture"):
         read_labels(str(path))
 
 

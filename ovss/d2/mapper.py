@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import functional as TF
 
 from ovss.d2.api import CfgNode, MetadataCatalog, T
-from ovss.images import FORMATS, ImageError, check_size, read_image
+from ovss.images import ImageError, read_image, read_label_image
 
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -21,16 +21,9 @@ def read_labels(path: str) -> np.ndarray:
         ValueError: unreadable, or an image with colour channels.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            check_size(image)
-            labels = np.asarray(image)
-    except Exception as error:  # decoders of broken files raise nearly anything
-        raise ValueError(f"label image {path}: cannot be read ({error})") from error
-    if labels.ndim != 2:
-        raise ValueError(f"label image {path}: {labels.shape[2]} channels, expected one channel of class indices")
-    if labels.dtype.kind not in "uib":
-        raise ValueError(f"label image {path}: values of type {labels.dtype}, expected whole numbers, class indices")
-    return labels.astype(np.int64)
+        return read_label_image(path).astype(np.int64)
+    except ImageError as error:
+        raise ImageError(f"label image {error}") from error
 
 
 class InputTransform:

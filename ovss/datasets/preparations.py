@@ -1,0 +1,33 @@
+"""The table of preparations: what `ovss datasets prepare NAME` runs. Standard library only; sets load when used."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ovss.datasets.prepare import Plan
+
+
+class Preparation(NamedTuple):
+    """A set that can be prepared.
+
+    Attributes:
+        module: has `plan(root, split) -> Plan`, which raises ValueError for sources that are missing: what to download,
+            and where to put it.
+        splits: all that can be asked for.
+        default: those that are prepared unasked, as by CAT-Seg's scripts.
+        help: one line.
+    """
+
+    module: str
+    splits: tuple[str, ...]
+    default: tuple[str, ...]
+    help: str
+
+    @property
+    def plan(self) -> "Callable[[Path, str], Plan]":
+        return importlib.import_module(self.module).plan
+
+
+PREPARATIONS: dict[str, Preparation] = {}

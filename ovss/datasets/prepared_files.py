@@ -1,0 +1,53 @@
+"""The three kinds of files that preparation writes, as the official scripts wrote them. Imports numpy and Pillow.
+
+| suffix | content | read as |
+|---|---|---|
+| .png | labels of up to 255 classes | uint8 (H,W) |
+| .tif | labels of more classes | uint16 (H,W) |
+| .jpg | a resized picture, at Pillow's own quality | uint8 (H,W,3) RGB |
+"""
+
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ovss.images import check_size
+
+
+class Kind(NamedTuple):
+    format: str
+    mode: str
+    dtype: type
+    channels: int | None
+
+
+KINDS = {
+    ".png": Kind("PNG", "L", np.uint8, None),
+    ".tif": Kind("TIFF", "I;16", np.uint16, None),
+    ".jpg": Kind("JPEG", "RGB", np.uint8, 3),
+}
+
+
+def encode(array: np.ndarray, suffix: str) -> bytes:
+    """The bytes of a file: `array` is of the type and shape that belong to `suffix` (see above)."""
+    kind = KINDS[suffix]
+    assert array.dtype == kind.dtype, f"{array.dtype} for {suffix}"
+    assert array.shape[2:] == ((kind.channels,) if kind.channels else ()), f"{array.shape} for {suffix}"
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, format=kind.format)
+    return file.getvalue()
+
+
+def whole_size(path: Path) -> tuple[int, int] | None:
+    """(H, W) of a file that decodes to its last pixel and is of the kind of its suffix, else None."""
+    kind = KINDS[path.suffix]
+    try:
+        with Image.open(path, formats=[kind.format]) as image:
+            check_size(image)
+            image.load()
+            return (image.height, image.width) if image.mode == kind.mode else None
+    except Exception:  # decoders of broken files raise nearly anything
+        return None
