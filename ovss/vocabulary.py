@@ -1,21 +1,16 @@
 """Words to classes: names, synonyms, background words, from a file or from the command line. Standard library only.
 
-A class file is JSON (UTF-8), either a list of names, where "car, auto" means the name "car" with the synonym "auto", or
-
-    {"classes": ["wall", "car, auto", {"name": "sofa", "synonyms": ["couch"]}],
-     "background": ["sky", "ground"]}
-
 Background words are asked for one by one and answered as one last class, "background".
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovss.class_file import read_class_file, split_words
+
 BACKGROUND = "background"
-MAX_FILE_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -85,46 +80,26 @@ class Vocabulary:
         return rows, classes
 
     @classmethod
-    def from_words(cls, words: Iterable[str | dict], background: Iterable[str] = ()) -> "Vocabulary":
-        """Build from words ("car, auto" holds synonyms) or `{"name": ..., "synonyms": [...]}` entries."""
-        return cls(tuple(_phrasings(word) for word in words), tuple(word.strip() for word in background))
+    def from_words(cls, words: Iterable[str], background: Iterable[str] = ()) -> "Vocabulary":
+        """Build from words: "car, auto" is "car" with the synonym "auto"."""
+        words = list(words)
+        for word in words:
+            if not isinstance(word, str):
+                raise ValueError(f"a class must be a word, not {word!r}")
+        return cls(tuple(split_words(word) for word in words), tuple(word.strip() for word in background))
 
     @classmethod
     def from_file(cls, path: str | Path) -> "Vocabulary":
-        """Read a `.json` class file (see above) or a text file with one class a line (# starts a comment).
+        """Read a class file (`ovss.class_file`).
 
         Raises:
-            ValueError: unreadable, too large, or not of that form; the message names the file.
+            ValueError: unreadable, not of the format, or no vocabulary; the message names the file.
         """
-        path = Path(path)
+        content = read_class_file(path)
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise ValueError(
-                    f"{path.stat().st_size} bytes, more than the {MAX_FILE_BYTES} that a class file may have"
-                )
-            text = path.read_text(encoding="utf-8")
-            if path.suffix.lower() == ".json":
-                return cls._from_json(json.loads(text))
-            lines = (line.split("#", 1)[0].strip() for line in text.splitlines())
-            return cls.from_words(line for line in lines if line)
-        except OSError as error:
-            raise ValueError(f"class file {path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:  # also JSONDecodeError and UnicodeDecodeError
+            return cls(content.synonyms, content.background)
+        except ValueError as error:
             raise ValueError(f"class file {path}: {error}") from error
-
-    @classmethod
-    def _from_json(cls, content: object) -> "Vocabulary":
-        if isinstance(content, list):
-            content = {"classes": content}
-        if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
-            raise ValueError('expected a list of names or an object with a list "classes"')
-        unknown = set(content) - {"classes", "background"}
-        if unknown:
-            raise ValueError(f"unknown keys {sorted(unknown)}; known: classes, background")
-        background = content.get("background", [])
-        if not isinstance(background, list) or not all(isinstance(word, str) for word in background):
-            raise ValueError(f'"background" must be a list of words, not {background!r}')
-        return cls.from_words(content["classes"], background)
 
     @classmethod
     def parse(cls, spec: "str | Sequence[str] | Vocabulary") -> "Vocabulary":
@@ -141,14 +116,3 @@ class Vocabulary:
                 f"an empty word in the vocabulary {spec!r}: give words separated by commas, such as 'cat, wall'"
             )
         return cls.from_words(words)
-
-
-def _phrasings(entry: object) -> tuple[str, ...]:
-    """All phrasings of one class entry, stripped, the name first."""
-    if isinstance(entry, str):
-        return tuple(word.strip() for word in entry.split(","))
-    if isinstance(entry, dict) and isinstance(entry.get("name"), str) and set(entry) <= {"name", "synonyms"}:
-        synonyms = entry.get("synonyms", [])
-        if isinstance(synonyms, list) and all(isinstance(word, str) for word in synonyms):
-            return (entry["name"].strip(), *(word.strip() for word in synonyms))
-    raise ValueError(f"a class must be a word or an object with a name and synonyms, not {entry!r}")

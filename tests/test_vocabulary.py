@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ovss.templates import prompt_set
-from ovss.vocabulary import MAX_FILE_BYTES, Vocabulary
+from ovss.vocabulary import Vocabulary
 
 
 def test_comma_list():
@@ -21,16 +21,14 @@ def test_list_and_itself():
 
 
 def test_files(tmp_path):
-    (tmp_path / "plain.json").write_text(json.dumps(["bed ", "car, auto"]))
     (tmp_path / "full.json").write_text(
         json.dumps({"classes": ["wall", {"name": "sofa", "synonyms": ["couch"]}], "background": ["sky", "sky", "sea"]})
     )
-    (tmp_path / "words.txt").write_text("# my words\ncat\n\ncrème brûlée  # dessert\n", encoding="utf-8")
-    assert Vocabulary.parse(str(tmp_path / "plain.json")).synonyms == (("bed",), ("car", "auto"))
+    (tmp_path / "words.txt").write_text("cat\ncar, auto\n")
     full = Vocabulary.parse(str(tmp_path / "full.json"))
     assert full.classes == ("wall", "sofa", "background")
     assert full.synonyms[1] == ("sofa", "couch")
-    assert Vocabulary.parse(str(tmp_path / "words.txt")).names == ("cat", "crème brûlée")
+    assert Vocabulary.parse(str(tmp_path / "words.txt")).synonyms == (("cat",), ("car", "auto"))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +60,7 @@ def test_unknown_treatment():
         (["cat", "  "], "class 1 of the vocabulary has an empty word"),
         (["car,"], "class 0 of the vocabulary has an empty word"),
         ("cat, dog, cat", "names 'cat' twice, as class 0 and as class 2"),
-        ([3], "a class must be a word or an object"),
+        ([3], "a class must be a word, not 3"),
         ("nowhere.json", "class file nowhere.json: cannot be read"),
     ],
 )
@@ -74,12 +72,7 @@ def test_mistakes(spec, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "Expecting property name"),
-        ('"cat"', 'expected a list of names or an object with a list "classes"'),
-        ('{"classes": ["a"], "colours": 1}', r"unknown keys \['colours'\]"),
-        ('{"classes": ["a"], "background": "sky"}', '"background" must be a list of words'),
         ('{"classes": ["a"], "background": [" "]}', "empty background word"),
-        ('{"classes": [{"name": "a", "synonyms": "b"}]}', "a class must be a word"),
         ('["a", "a"]', "names 'a' twice"),
         ('{"classes": ["background"], "background": ["sky"]}', "both class 0 and the name of the merged"),
         ("[]", "an empty vocabulary"),
@@ -91,17 +84,6 @@ def test_mistakes_in_files_name_the_file(text, message, tmp_path):
     with pytest.raises(ValueError, match=message) as error:
         Vocabulary.parse(str(path))
     assert str(path) in str(error.value)
-
-
-def test_file_limits(tmp_path):
-    path = tmp_path / "huge.json"
-    with open(path, "wb") as file:
-        file.truncate(MAX_FILE_BYTES + 1)
-    with pytest.raises(ValueError, match="more than the 16777216"):
-        Vocabulary.parse(str(path))
-    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="utf-8"):
-        Vocabulary.parse(str(tmp_path / "binary.txt"))
 
 
 def test_prompt_sets():

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 Layout = tuple[str, str]
+CLASSES = Path(__file__).parent / "classes"  # class files, `ovss.class_file`
+SPLITS = Path(__file__).parent / "splits"  # lists of pictures, one name without suffix a line
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Benchmark:
 
     Attributes:
         name: as it stands in DATASETS.TEST and DATASETS.TRAIN.
-        classes: stem of its file in datasets/classes.
+        classes: stem of its class file, see `class_file`.
         layouts: (pictures, labels) folders below the root. Preparation writes the first; the first that exists is used.
         pictures: how many the official set has.
         preparation: name for `ovss datasets prepare`.
@@ -38,6 +40,10 @@ class Benchmark:
     shared_pictures: bool = False
     label_map: tuple[tuple[int, int], ...] = ()
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+
+    @property
+    def class_file(self) -> Path:
+        return CLASSES / f"{self.classes}.json"
 
     def folders(self, root: Path) -> tuple[Path, Path] | None:
         """The pictures and labels of the first layout of which both folders exist; None where none does."""
@@ -103,7 +109,7 @@ _CONTEXT_59 = Benchmark(
     "pascal_context_59_train", "pascal_context_59", _context(59, "pcontext", "train"), 4996, "pascal_context_59",
     shared_pictures=True, names=_names(cliptrase="pcontext_sem_seg_train"),
 )  # fmt: skip
-# Labels made by CAT-Seg's script may hold 459 for "no label", those made by CLIPtrase's 65535.
+# "No label" is 459 in CAT-Seg's registration and 65535 in CLIPtrase's; neither is a class.
 _CONTEXT_459 = Benchmark(
     "pascal_context_459_train", "pascal_context_459", _context(459, "pcontext_full", "train"), 4996,
     "pascal_context_459", label_suffix=".tif", ignore_label=65535, shared_pictures=True, label_map=((459, 65535),),
