@@ -5,7 +5,7 @@ from ovss.d2.api import CfgNode
 
 
 def add_cat_seg_config(cfg: CfgNode) -> None:
-    """Add MODEL.CAT_SEG.* and the sliding window of TEST; the defaults are the second version's with ViT-B/16."""
+    """Add MODEL.CAT_SEG.*; the defaults are the second version's with ViT-B/16."""
     cfg.MODEL.CAT_SEG = node = CfgNode()
     # Every view is squashed to this square before CLIP, in pixels; a multiple of CLIP's patch.
     node.RESOLUTION = 384
@@ -52,12 +52,6 @@ def add_cat_seg_config(cfg: CfgNode) -> None:
     node.CLIP_FINETUNE = "attention"
     # Whether pixels without a label train as "none of the classes" (published) or not at all.
     cfg.LOSS.IGNORED_AS_NEGATIVE = True
-    # Test on overlapping windows averaged with a view of the whole picture (published protocol), or on the whole alone.
-    cfg.TEST.SLIDING_WINDOW = True
-    # The picture is squashed to this (height, width) in pixels, and cut into windows of this side and overlap (share).
-    cfg.TEST.WINDOW_CANVAS = [640, 640]
-    cfg.TEST.WINDOW_SIZE = 384
-    cfg.TEST.WINDOW_OVERLAP = 0.333
 
 
 def check_sizes(node: CfgNode) -> None:

@@ -98,6 +98,6 @@ DEFAULTS: Settings = {
     "SOLVER.BACKBONE_MULTIPLIER": 0.1,
 }
 # What their code does without being told: in both versions, in the second, in the first.
-CODE: Settings = {"FLOAT32_PRECISION": "high"}
+CODE: Settings = {"FLOAT32_PRECISION": "high", "TEST.PROTOCOL": "CAT-Seg"}
 SECOND: Settings = {"MODEL.TEXT.SYNONYMS": "first"}
 FIRST: Settings = {"MODEL.TEXT.SYNONYMS": "average", f"{OURS}LAST_BLOCK": "value_only", f"{OURS}CLASS_TOKENS": 0}

@@ -46,6 +46,10 @@ class CLIPtrase(Segmentor):
             raise ValueError(
                 f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS!r}: CLIPtrase has none of its own; CLIP's go to MODEL.CLIP.WEIGHTS"
             )
+        if cfg.TEST.SLIDING_WINDOW:
+            raise ValueError(
+                "TEST.SLIDING_WINDOW True: CLIPtrase's regions are of a whole picture, it has no windows; set False"
+            )
         clip = load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
         node = cfg.MODEL.CLIPTRASE
         model = CLIPtraseModel(

@@ -24,6 +24,7 @@ from ovss.clip.model import ASSETS
 from ovss.d2.api import DatasetCatalog, MetadataCatalog, build_model
 from ovss.d2.evaluator import evaluate, results_table
 from ovss.d2.mapper import InputTransform, read_labels
+from ovss.d2.protocol import describe
 from ovss.files import write_atomic
 from ovss.hub import load
 from ovss.images import read_image
@@ -45,18 +46,21 @@ def main() -> None:
     output = args.output
     files = {method: CONFIGS / f"{method}.yaml" for method in METHODS}
     files["cat_seg"], made = train_cat_seg(output) if args.train else (ASSETS / "tiny_cat_seg.safetensors", "embedded")
-    results, predictors = {}, {}
+    results, predictors, protocol, prompts = {}, {}, {}, []
     for method, title in METHODS.items():
         print(f"{title} on the drawn scenes ...", flush=True)
         cfg = load(str(files[method]), settings(output / method))
         model = build_model(cfg).eval()
         results[title] = evaluate(cfg, model)[DATASET]
+        protocol = describe(cfg)
+        prompts.append(f"{title} {protocol['prompts']}")
         predictors[method] = Predictor(
             model, InputTransform.from_config(cfg, False), MetadataCatalog.get(DATASET).vocabulary
         )
     sheet = draw_pictures(predictors, output / "pictures")
+    table = results_table(results, protocol | {"prompts": "; ".join(prompts)}, "method")
     print(
-        f"\n{results_table(results, 'method')}\n\nCAT-Seg: {made}\nscores: {output}/<method>/inference\n"
+        f"\n{table}\n\nCAT-Seg: {made}\nscores: {output}/<method>/inference\n"
         f"pictures: {output / 'pictures'}, first of all {sheet}"
     )
 

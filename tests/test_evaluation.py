@@ -90,8 +90,28 @@ def test_void_as_background(data):
     counted = run(SemSegEvaluator("with_bg", void_as_background=True), records, answer)
     assert strict["pAcc"] == 100
     assert counted["pAcc"] == pytest.approx(100 * 23 / 24)
-    with pytest.raises(ValueError, match="'made' has no background class"):
-        SemSegEvaluator("made", void_as_background=True)
+    plain, asked = SemSegEvaluator("made"), SemSegEvaluator("made", void_as_background=True, skip_background_alone=True)
+    assert run(asked, records, answer) == run(plain, records, answer), "a set without background keeps its void"
+
+
+def test_pictures_of_background_alone(data):
+    """As CLIPtrase's script, which passes over crops whose only label is void."""
+    records = DatasetCatalog.get("made")
+    catalog.register("with_bg", lambda: records, Vocabulary.from_words(["a", "b", "c"], ["sky"]), 255)
+    answer = np.full((4, 6), 3)
+    Image.fromarray(np.full((4, 6), 255, np.uint8)).save(data / "labels/1.png")
+    rules = {"void_as_background": True, "skip_background_alone": True}
+    kept = run(SemSegEvaluator("with_bg", void_as_background=True), records, answer)
+    assert kept["pAcc"] == pytest.approx(100 * (1 + 24 + 1) / 72)
+    assert run(SemSegEvaluator("with_bg", **rules), records, answer)["pAcc"] == pytest.approx(100 * 2 / 48)
+
+
+def test_a_label_map_that_settles_void_is_kept(data):
+    """COCO-Object as CLIPtrase scores it: void is background already, what is left without label stays out."""
+    records = DatasetCatalog.get("made")
+    words = Vocabulary.from_words(["a", "b", "c"], ["sky"])
+    catalog.register("mapped", lambda: records, words, 255, label_map=((255, 3), (9, 255)))
+    assert not SemSegEvaluator("mapped", void_as_background=True).void_as_background
 
 
 BAD_LABELS = {
@@ -218,10 +238,12 @@ def test_training_scenes_have_no_word_for_an_unseen_pair():
 
 
 def test_results_table():
-    table = results_table({"x": {"mIoU_gt": 12.346, "pAcc": 50.0}, "y": {"pAcc": 1.0}})
+    table = results_table({"x": {"mIoU_gt": 12.346, "pAcc": 50.0}, "y": {"pAcc": 1.0}}, {"protocol": "CAT-Seg"})
     assert table.splitlines() == [
         "| data set | mIoU_gt | pAcc |",
         "|---|---:|---:|",
         "| x | 12.35 | 50.00 |",
         "| y | - | 1.00 |",
+        "",
+        "- protocol: CAT-Seg",
     ]

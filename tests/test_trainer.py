@@ -135,7 +135,6 @@ def test_a_checkpoint_is_read_once(start, monkeypatch):
         ({"INPUT__INTERPOLATION_TEST": "foo"}, "unknown INPUT.INTERPOLATION_TEST 'foo'"),
         ({"INPUT__SIZE_FIT": "padd"}, "unknown INPUT.SIZE_FIT 'padd'"),
         ({"TEST__AUG__ENABLED": True, "TEST__AUG__MIN_SIZES": ()}, r"TEST.AUG.MIN_SIZES \(\) and MAX_SIZE"),
-        ({"TEST__VOID_AS_BACKGROUND": True}, "VOID_AS_BACKGROUND is set, but data set 'folder' has no background"),
     ],
 )
 def test_a_mistake_in_the_test_is_met_before_training(start, settings, message):

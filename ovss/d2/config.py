@@ -54,8 +54,19 @@ def add_ovss_config(cfg: CfgNode) -> None:
     # Learning rates of CLIP and of an appearance backbone, as fractions of SOLVER.BASE_LR.
     cfg.SOLVER.CLIP_MULTIPLIER = 0.01
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.0
-    # Pixels without a label count as background (protocol of CLIPtrase's paper for sets with background).
+    # Name of the test protocol whose values these are (configs/protocols), shown with every result.
+    cfg.TEST.PROTOCOL = ""
+    # Test on overlapping windows averaged with a view of the whole picture (CAT-Seg's protocol), or on the whole alone.
+    cfg.TEST.SLIDING_WINDOW = False
+    # The picture is squashed to this (height, width) in pixels, and cut into windows of this side and overlap (share).
+    cfg.TEST.WINDOW_CANVAS = [640, 640]
+    cfg.TEST.WINDOW_SIZE = 384
+    cfg.TEST.WINDOW_OVERLAP = 0.333
+    # Pixels without a label count as background (protocol of CLIPtrase's paper), in sets that have a background class
+    # and whose own label map leaves the question open.
     cfg.TEST.VOID_AS_BACKGROUND = False
+    # Leave out pictures of which nothing but background is scored (the same protocol's script passes over them).
+    cfg.TEST.SKIP_BACKGROUND_ALONE = False
     # Added to the denominators of class accuracy and IoU: 0.01 in CLIPtrase's own script, 0 in Detectron2.
     cfg.TEST.EPSILON = 0.0
     # One's own data as DATASETS.TEST "('folder',)": pictures, label images of the same stems, a class file.

@@ -22,6 +22,7 @@ from ovss.d2.api import (
 )
 from ovss.d2.augmentation import AugmentedSegmentor, augmented
 from ovss.d2.mapper import InputMapper, InputTransform, read_labels, size_mismatch
+from ovss.d2.protocol import as_text, describe
 from ovss.files import write_atomic
 from ovss.metrics import ConfusionMatrix, Scores, per_class_table, scores
 
@@ -36,22 +37,31 @@ class SemSegEvaluator(DatasetEvaluator):
         dataset_name: its metadata gives the classes, the ignore label, perhaps `class_groups` {name: class names}.
             Where these are "seen" and "unseen", the harmonic mean of both mIoU is "hIoU".
         output_dir: where `<dataset_name>.json` and `.md` go; empty: nowhere.
-        void_as_background: pixels without a label count as the last class, "background".
+        void_as_background: pixels without a label count as the last class, "background", where the data set has one
+            and no `label_map` of its own that says what becomes of them.
+        skip_background_alone: leave out pictures of which nothing but the class "background" is scored.
         epsilon: see `ovss.metrics.scores`.
     """
 
     def __init__(
-        self, dataset_name: str, *, output_dir: str = "", void_as_background: bool = False, epsilon: float = 0.0
+        self,
+        dataset_name: str,
+        *,
+        output_dir: str = "",
+        void_as_background: bool = False,
+        skip_background_alone: bool = False,
+        epsilon: float = 0.0,
     ):
         metadata = MetadataCatalog.get(dataset_name)
-        if void_as_background and not metadata.vocabulary.background:
-            raise ValueError(f"TEST.VOID_AS_BACKGROUND is set, but data set {dataset_name!r} has no background class")
+        has_background = bool(metadata.vocabulary.background)
+        settled = metadata.ignore_label in dict(metadata.get("label_map", ()))
         self.dataset_name = dataset_name
         self.classes: Sequence[str] = metadata.vocabulary.classes
         self.groups: dict[str, Sequence[str]] = metadata.get("class_groups", {})
         self.ignore_label = metadata.ignore_label
         self.output_dir = output_dir
-        self.void_as_background = void_as_background
+        self.void_as_background = void_as_background and has_background and not settled
+        self.skip_background_alone = skip_background_alone and has_background
         self.epsilon = epsilon
         self.reset()
 
@@ -69,6 +79,8 @@ class SemSegEvaluator(DatasetEvaluator):
                 raise size_mismatch(batched_input, target.shape, prediction.shape)
             if self.void_as_background:
                 target = target.where(target != self.ignore_label, len(self.classes) - 1)
+            if self.skip_background_alone and (target == len(self.classes) - 1).all():
+                continue
             try:
                 self.confusion.update(prediction, target.to(prediction.device), self.ignore_label)
             except ValueError as error:
@@ -126,7 +138,7 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, dict[str, float]]:
         for loader, evaluator in tests
     }
     if comm.is_main_process():
-        logger.info(f"results in {_results_folder(cfg)}:\n{results_table(results)}")
+        logger.info(f"results in {_results_folder(cfg)}:\n{results_table(results, describe(cfg))}")
     return results
 
 
@@ -137,7 +149,11 @@ def build_evaluation(cfg: CfgNode, model: nn.Module) -> tuple[nn.Module, list[tu
         ValueError: a setting of the test that does not exist or does not fit, or a data set that is not there.
     """
     transform = InputTransform.from_config(cfg, cfg.INPUT.CENTER_CROP_TEST)
-    scoring = {"void_as_background": cfg.TEST.VOID_AS_BACKGROUND, "epsilon": cfg.TEST.EPSILON}
+    scoring = {
+        "void_as_background": cfg.TEST.VOID_AS_BACKGROUND,
+        "skip_background_alone": cfg.TEST.SKIP_BACKGROUND_ALONE,
+        "epsilon": cfg.TEST.EPSILON,
+    }
     tests = [
         (
             build_detection_test_loader(cfg, name, mapper=InputMapper(transform, name)),
@@ -152,10 +168,10 @@ def _results_folder(cfg: CfgNode) -> Path:
     return Path(cfg.OUTPUT_DIR) / ("inference_TTA" if cfg.TEST.AUG.ENABLED else "inference")
 
 
-def results_table(results: dict[str, dict[str, float]], rows: str = "data set") -> str:
-    """All scores of all `rows` (data sets, methods) as one Markdown table, in percent."""
+def results_table(results: dict[str, dict[str, float]], protocol: dict[str, str], rows: str = "data set") -> str:
+    """All scores of all `rows` (data sets, methods) as one Markdown table, in percent, and the protocol below it."""
     columns = list(dict.fromkeys(name for row in results.values() for name in row))
     lines = [f"| {rows} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
     for dataset, row in results.items():
         lines.append(f"| {dataset} | {' | '.join(f'{row[name]:.2f}' if name in row else '-' for name in columns)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", as_text(protocol)])
