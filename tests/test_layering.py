@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("ovss", "cat_seg", "cliptrase", "demo", "benchmarks")
+FOLDERS = ("ovss", "cat_seg", "cliptrase", "demo", "benchmarks", "datasets")
 MODULES = [*sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")), ROOT / "train_net.py"]
 SYSTEMS = {"cat_seg", "cliptrase"}
 

@@ -30,4 +30,12 @@ class Preparation(NamedTuple):
         return importlib.import_module(self.module).plan
 
 
-PREPARATIONS: dict[str, Preparation] = {}
+PREPARATIONS = {
+    "coco_stuff": Preparation(
+        "ovss.datasets.coco_stuff", ("train", "val"), ("train", "val"), "COCO-Stuff 164k, 171 classes"
+    ),
+    "ade20k_150": Preparation("ovss.datasets.ade20k_150", ("train", "val"), ("val",), "ADE20K, 150 classes"),
+    "voc": Preparation(
+        "ovss.datasets.voc", ("train", "val"), ("val",), "PASCAL VOC 2012, 20 classes, with and without background"
+    ),
+}

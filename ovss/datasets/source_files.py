@@ -1,0 +1,79 @@
+"""What lies in the folders of a set before preparation: label images, pictures, lists of names."""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ovss.datasets.prepare import Item, Plan
+from ovss.datasets.table import BENCHMARKS, Benchmark
+
+
+def benchmark(name: str) -> Benchmark:
+    """The row of the table of benchmarks that has this name."""
+    return next(row for row in BENCHMARKS if row.name == name)
+
+
+def listed(folder: Path, suffix: str) -> list[Path]:
+    """The files of a folder that have this suffix, sorted, without hidden ones; none where there is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix == suffix and not path.name.startswith("."))
+
+
+def read_names(path: Path) -> list[str]:
+    """The names of a list of pictures, one a line, each once.
+
+    Raises:
+        ValueError: unreadable, empty, or a line that cannot be the name of a file without suffix.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from error
+    names = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not names:
+        raise ValueError(f"{path}: an empty list, expected the name of a picture on each line")
+    for name in names:
+        if not re.fullmatch(r"\w+", name, re.ASCII):
+            raise ValueError(f"{path}: {name!r} is no name of a picture; expected one a line, such as 2007_000033")
+    return names
+
+
+def folder_problems(pictures: Path) -> list[str]:
+    """One line where the folder of a set's pictures is not there: what `Item.picture` cannot say of each."""
+    return [] if pictures.is_dir() else [f"{pictures}: no such folder; label images were compared with no picture"]
+
+
+def plan_folder(root: Path, row: Benchmark, convert: Callable[[Path], Sequence[np.ndarray]], archive: str) -> Plan:
+    """One item for each .png of a set's own folder of label images.
+
+    It lies beside the prepared folder and has its name without "_detectron2"; of the layouts of `row` the first counts
+    that has it. `convert` makes the output from the path of a label image; `archive` says what they come in.
+
+    Raises:
+        ValueError: no label image.
+    """
+    layouts = [(images, labels, labels.replace("_detectron2", "")) for images, labels in row.layouts]
+    folders = [[root / folder for folder in layout] for layout in layouts]
+    pictures, outputs, sources = next((three for three in folders if three[2].is_dir()), folders[0])
+    labels = listed(sources, ".png")
+    if not labels:
+        raise ValueError(f"{sources}: no label images (.png) there; they come in {archive}, see datasets/README.md")
+    problems = folder_problems(pictures)
+    lonely = sorted({path.stem for path in listed(pictures, ".jpg")} - {path.stem for path in labels})
+    if lonely:
+        problems.append(
+            f"{pictures}: {len(lonely):,} pictures have no label image in {sources}, the first is {lonely[0]}.jpg"
+        )
+    items = [
+        Item(
+            outputs=(outputs / label.name,),
+            produce=partial(convert, label),
+            picture=pictures / f"{label.stem}.jpg" if pictures.is_dir() else None,
+        )
+        for label in labels
+    ]
+    return Plan(items, row.pictures, sources=(sources, pictures), problems=problems)

@@ -1,0 +1,88 @@
+"""PASCAL VOC 2012 with the labels of SBD (SegmentationClassAug): 1 to 20 become 0 to 19. Imports numpy.
+
+Background, 0, becomes 255 (not scored) in annotations_detectron2, and a 21st class, 20, in annotations_detectron2_bg.
+"""
+
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from ovss.class_file import read_class_file
+from ovss.datasets.label_images import UNLABELLED, read_values, relabel, warn_of_unknown
+from ovss.datasets.prepare import Item, Plan
+from ovss.datasets.source_files import benchmark, folder_problems, listed, read_names
+from ovss.datasets.table import SPLITS
+
+FOLDERS = ("VOCdevkit/VOC2012", "VOC2012")  # CAT-Seg's layout, CLIPtrase's
+
+
+def plan(root: Path, split: str) -> Plan:
+    """Of the masks in SegmentationClassAug: val those of VOC's own list, train all that are not VOC's val.
+
+    Raises:
+        ValueError: no mask is there, or the list cannot be read.
+    """
+    folders = [root / folder for folder in FOLDERS]
+    folder = next((folder for folder in folders if (folder / "SegmentationClassAug").is_dir()), folders[0])
+    masks, pictures = folder / "SegmentationClassAug", folder / "JPEGImages"
+    present = [path.stem for path in listed(masks, ".png")]
+    if not present:
+        raise ValueError(
+            f"{masks}: no label images (.png) there; they come in SegmentationClassAug.zip, see datasets/README.md"
+        )
+    names, notes = _names(folder, split, present)
+    outputs = ["annotations_detectron2/val", "annotations_detectron2_bg/val"]
+    if split == "train":
+        outputs = ["annotations_detectron2/train"]
+    items = [
+        Item(
+            outputs=tuple(folder / output / f"{name}.png" for output in outputs),
+            produce=partial(convert, masks / f"{name}.png", background=len(outputs) == 2),
+            picture=pictures / f"{name}.jpg" if pictures.is_dir() else None,
+        )
+        for name in names
+    ]
+    expected = benchmark(f"voc_20_{split}").pictures
+    return Plan(items, expected, (masks, pictures), notes, folder_problems(pictures))
+
+
+def _names(folder: Path, split: str, present: list[str]) -> tuple[list[str], list[str]]:
+    """The pictures of a split, and what the user should know of them."""
+    official = read_names(SPLITS / "voc_2012_val.txt")
+    own = folder / "ImageSets/Segmentation/val.txt"
+    notes = []
+    if split == "train":
+        names = sorted(set(present) - set(official))
+    elif own.is_file():
+        names = read_names(own)
+        strangers = sorted(set(names) - set(official))
+        if strangers:
+            notes = [f"{own}: {len(strangers):,} pictures are not of the official val, the first is {strangers[0]}"]
+    else:
+        names = sorted(set(present) & set(official))
+        notes = [f"{own} is not there; the official list of val pictures was used in its place"]
+    if not names:
+        raise ValueError(f"{folder / 'SegmentationClassAug'}: none of its {len(present):,} label images is of {split}")
+    return names, notes
+
+
+def convert(path: Path, background: bool) -> list[np.ndarray | None]:
+    """One mask with 0 as unlabelled, and where `background` says so, a second one with 0 as class 20.
+
+    A value that is no class becomes 255 with a warning, and an output without any label is left out: both as in the
+    official script.
+    """
+    values = read_values(path)
+    warn_of_unknown(values, table())
+    labels = [relabel(values, table())]
+    if background:
+        labels.append(relabel(values, {**table(), 0: len(table()) - 2}))
+    return [label if (label != UNLABELLED).any() else None for label in labels]
+
+
+@cache
+def table() -> dict[int, int]:
+    """What becomes of each value where background is not scored."""
+    ids = read_class_file(benchmark("voc_20_val").class_file).ids
+    return {**{value: label for label, value in enumerate(ids)}, 0: UNLABELLED, UNLABELLED: UNLABELLED}
