@@ -117,5 +117,5 @@ def _export(args: argparse.Namespace) -> int:
 COMMANDS = {
     "segment": Command("segment pictures on disk with words of your choice", _segment_arguments, _segment),
     "export-released": Command("write a trained CAT-Seg as its authors' code loads it", _export_arguments, _export),
-    "datasets": Command("prepare the benchmarks", datasets.add_arguments, datasets.run),
+    "datasets": Command("download and prepare the benchmarks", datasets.add_arguments, datasets.run),
 }

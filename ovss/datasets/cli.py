@@ -6,6 +6,7 @@ An action adds its parser and says there what runs: a function of the arguments 
 import argparse
 from pathlib import Path
 
+from ovss.datasets.downloads import SOURCES
 from ovss.datasets.preparations import PREPARATIONS
 from ovss.datasets.table import root
 
@@ -13,6 +14,7 @@ from ovss.datasets.table import root
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """All actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_download(actions)
     _add_prepare(actions)
 
 
@@ -26,6 +28,22 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root", type=Path, default=root(), metavar="FOLDER", help="default: $DETECTRON2_DATASETS, else datasets"
     )
+
+
+def _add_download(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "fetch what preparation reads, where its terms allow it"
+    parser = actions.add_parser("download", help=text, description=text)
+    parser.add_argument("name", choices=SOURCES, metavar="NAME", help=", ".join(SOURCES))
+    add_root(parser)
+    parser.add_argument("--split", nargs="+", choices=("train", "val"), default=("train", "val"), help="default: both")
+    parser.add_argument("--keep-archives", action="store_true", help="leave them in ROOT/downloads when unpacked")
+    parser.set_defaults(run_action=_download)
+
+
+def _download(args: argparse.Namespace) -> int:
+    from ovss.datasets.download import download
+
+    return download(args.name, args.root, args.split, args.keep_archives)
 
 
 def _add_prepare(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
