@@ -93,3 +93,11 @@ def test_root(monkeypatch):
     assert root() == Path("/data")
     monkeypatch.setenv("DETECTRON2_DATASETS", "")
     assert root() == Path("datasets")
+
+
+def test_the_readme_names_every_set():
+    text = (Path(__file__).parent.parent / "datasets/README.md").read_text(encoding="utf-8")
+    for row in BENCHMARKS:
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| `{row.name}` |")]
+        assert f"| {row.pictures:,} |" in line
+        assert all(f"`{name}`" in line for names in row.names.values() for name in names)

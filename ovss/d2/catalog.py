@@ -1,4 +1,4 @@
-"""Data sets in the catalog: the embedded scenes, and one's own folder. Records name files; images are read later."""
+"""Data sets in the catalog: the benchmarks, the embedded scenes, one's own folder. Records name files, read later."""
 
 import difflib
 import inspect
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from ovss import drawing, scenes
 from ovss.cache import cache_folder, key_of
+from ovss.d2 import benchmarks
 from ovss.d2.api import CfgNode, DatasetCatalog, MetadataCatalog
-from ovss.images import find_images
+from ovss.d2.pairs import pair_by_stem
 from ovss.vocabulary import Vocabulary
 
 FOLDER = "folder"
-LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
 
 def register(name: str, records, vocabulary: Vocabulary, ignore_label: int, **metadata: object) -> None:
@@ -37,41 +37,10 @@ def check_name(name: str, key: str) -> None:
         raise ValueError(f"{key} names {name!r}, which is no data set with words; did you mean {nearest[0]!r}?")
 
 
-def pair_by_stem(images: Path, labels: Path) -> list[dict[str, str]]:
-    """Records of a folder of pictures and a folder of label images, paired by file name without suffix.
-
-    Raises:
-        ValueError: a folder is missing or empty, or a file on either side has no partner.
-    """
-    found = [(folder, _by_stem(folder, only)) for folder, only in ((images, None), (labels, LABEL_SUFFIXES))]
-    (_, pictures), (_, label_files) = found
-    for (here, mine), (there, theirs) in (found, found[::-1]):
-        lonely = sorted(set(mine) - set(theirs))
-        if lonely:
-            raise ValueError(
-                f"{len(lonely)} of {len(mine)} files in {here} have no partner in {there}, "
-                f"the first is {mine[lonely[0]].name}"
-            )
-    return [
-        {"file_name": str(pictures[stem]), "sem_seg_file_name": str(label_files[stem])} for stem in sorted(pictures)
-    ]
-
-
-def _by_stem(folder: Path, suffixes: tuple[str, ...] | None) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
-    if suffixes is None:
-        files = find_images([folder])
-    else:
-        files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in suffixes]
-    if not files:
-        raise ValueError(f"{folder}: no pictures in this folder")
-    by_stem: dict[str, Path] = {}
-    for file in files:
-        if file.stem in by_stem:
-            raise ValueError(f"{folder}: {by_stem[file.stem].name} and {file.name} have the same name without suffix")
-        by_stem[file.stem] = file
-    return by_stem
+def register_benchmarks() -> None:
+    """Enter every row of `ovss.datasets.table` under its own and its official names."""
+    for name, entry in benchmarks.entries():
+        register(name, **entry)
 
 
 def _scene_records(split: str) -> list[dict[str, str]]:
@@ -113,3 +82,4 @@ def register_folder(cfg: CfgNode) -> None:
 
 
 register_scenes()
+register_benchmarks()

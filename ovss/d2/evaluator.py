@@ -59,6 +59,7 @@ class SemSegEvaluator(DatasetEvaluator):
         self.classes: Sequence[str] = metadata.vocabulary.classes
         self.groups: dict[str, Sequence[str]] = metadata.get("class_groups", {})
         self.ignore_label = metadata.ignore_label
+        self.label_map = metadata.get("label_map", ())
         self.output_dir = output_dir
         self.void_as_background = void_as_background and has_background and not settled
         self.skip_background_alone = skip_background_alone and has_background
@@ -74,7 +75,7 @@ class SemSegEvaluator(DatasetEvaluator):
             prediction = output["sem_seg"].argmax(dim=0)
             target = batched_input.get("sem_seg")
             if target is None:
-                target = torch.from_numpy(read_labels(batched_input["sem_seg_file_name"]))
+                target = torch.from_numpy(read_labels(batched_input["sem_seg_file_name"], self.label_map))
             if target.shape != prediction.shape:
                 raise size_mismatch(batched_input, target.shape, prediction.shape)
             if self.void_as_background:

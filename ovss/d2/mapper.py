@@ -1,6 +1,6 @@
 """Test-time resize, and the mapper from a record to a batched input. Detectron2 by its seam, Pillow, torchvision."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,24 @@ from ovss.images import ImageError, read_image, read_label_image
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def read_labels(path: str) -> np.ndarray:
+def read_labels(path: str, label_map: Sequence[tuple[int, int]] = ()) -> np.ndarray:
     """A label image as int64 (H,W): the value of a pixel is its class, in palette, 8-bit and 16-bit files alike.
+
+    Args:
+        label_map: (value, new value) pairs, all applied at once.
 
     Raises:
         ValueError: unreadable, or an image with colour channels.
     """
     try:
-        return read_label_image(path).astype(np.int64)
+        labels = read_label_image(path).astype(np.int64)
     except ImageError as error:
         raise ImageError(f"label image {error}") from error
+    if not label_map:
+        return labels
+    values, new = np.array(sorted(label_map)).T
+    place = np.minimum(np.searchsorted(values, labels), len(values) - 1)
+    return np.where(values[place] == labels, new[place], labels)
 
 
 class InputTransform:
@@ -82,7 +90,9 @@ class InputMapper:
 
     def __init__(self, transform: InputTransform, dataset_name: str):
         self.transform = transform
-        self.vocabulary = MetadataCatalog.get(dataset_name).vocabulary
+        metadata = MetadataCatalog.get(dataset_name)
+        self.vocabulary = metadata.vocabulary
+        self.label_map = metadata.get("label_map", ())
 
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
         image = read_image(record["file_name"])
@@ -96,7 +106,7 @@ class InputMapper:
             "vocabulary": self.vocabulary,
         }
         if self.transform.center_crop:
-            labels = read_labels(record["sem_seg_file_name"])
+            labels = read_labels(record["sem_seg_file_name"], self.label_map)
             if labels.shape != image.shape[:2]:
                 raise size_mismatch(record, labels.shape, image.shape)
             mapped["sem_seg"] = torch.from_numpy(self.transform.labels(labels))

@@ -40,6 +40,7 @@ class TrainMapper:
         augmentations: applied in this order to picture and labels.
         vocabulary: the words of the data set, which travel with the crop.
         unlabelled: value of pixels without a label in the label images.
+        label_map: of the data set, see `read_labels`.
         ignore_label: value of such pixels, and of padding, in `sem_seg`.
         side: crops are padded to this square, on the right and below, in pixels; 0 leaves them as they are.
     """
@@ -50,6 +51,7 @@ class TrainMapper:
         augmentations: Sequence[T.Augmentation],
         vocabulary: Vocabulary,
         unlabelled: int,
+        label_map: Sequence[tuple[int, int]] = (),
         ignore_label: int,
         side: int,
     ):
@@ -61,23 +63,27 @@ class TrainMapper:
         self.augmentation = T.AugmentationList(augmentations)
         self.vocabulary = vocabulary
         self.unlabelled = unlabelled
+        self.label_map = label_map
         self.ignore_label = ignore_label
         self.side = side
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "TrainMapper":
-        """For the sets of cfg.DATASETS.TRAIN. Raises ValueError where two of them differ in words or ignore label."""
+        """For the sets of cfg.DATASETS.TRAIN. Raises ValueError where two of them differ in words or label values."""
         first, *others = (MetadataCatalog.get(name) for name in cfg.DATASETS.TRAIN)
+        label_map = first.get("label_map", ())
         for other in others:
-            if (other.vocabulary, other.ignore_label) != (first.vocabulary, first.ignore_label):
+            same_values = (other.ignore_label, other.get("label_map", ())) == (first.ignore_label, label_map)
+            if other.vocabulary != first.vocabulary or not same_values:
                 raise ValueError(
-                    f"DATASETS.TRAIN: {first.name!r} and {other.name!r} differ in words or ignore label: "
-                    "train on sets that share both"
+                    f"DATASETS.TRAIN: {first.name!r} and {other.name!r} differ in words, ignore label or label map: "
+                    "train on sets that share them"
                 )
         return cls(
             augmentations=build_augmentations(cfg, first.ignore_label),
             vocabulary=first.vocabulary,
             unlabelled=first.ignore_label,
+            label_map=label_map,
             ignore_label=cfg.LOSS.IGNORE_LABEL,
             side=cfg.INPUT.SIZE_DIVISIBILITY,
         )
@@ -85,7 +91,7 @@ class TrainMapper:
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Raises ValueError naming the files: unreadable, of two sizes, a label of no class, a crop above `side`."""
         image = read_image(record["file_name"])
-        labels = read_labels(record["sem_seg_file_name"])
+        labels = read_labels(record["sem_seg_file_name"], self.label_map)
         if labels.shape != image.shape[:2]:
             raise size_mismatch(record, labels.shape, image.shape)
         count = len(self.vocabulary.classes)

@@ -27,6 +27,7 @@ class Benchmark:
         label_suffix, ignore_label: of the prepared label images.
         shared_pictures: the folder holds more pictures than this set's; the labels say which belong to it.
         label_map: (value, new value) pairs, all applied at once when labels are read.
+        category_offset: what makes COCO's category ids of the ids of the class file; None: it has no such ids.
         names: official names by system ("cat_seg", "cliptrase"), of sets with that system's variant of the class file.
     """
 
@@ -39,6 +40,7 @@ class Benchmark:
     ignore_label: int = 255
     shared_pictures: bool = False
     label_map: tuple[tuple[int, int], ...] = ()
+    category_offset: int | None = None
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     @property
@@ -90,7 +92,7 @@ def _voc(split: str) -> tuple[Layout, ...]:
 
 
 _COCO_STUFF = Benchmark(
-    "coco_stuff_train", "coco_stuff", _coco("train"), 118287, "coco_stuff",
+    "coco_stuff_train", "coco_stuff", _coco("train"), 118287, "coco_stuff", category_offset=1,
     names=_names("coco_2017_train_stuff_all_sem_seg", "coco_2017_train_stuff_sem_seg COCO171_train"),
 )  # fmt: skip
 # Of the 171 values the 80 things stay; stuff is background, and so is what has no label (GroupViT, whose set it is).

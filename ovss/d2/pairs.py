@@ -1,0 +1,48 @@
+"""Records of a folder of pictures and a folder of label images. Standard library and `ovss.images` only."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ovss.images import find_images
+
+LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+
+
+def pair_by_stem(
+    images: Path, labels: Path, label_suffixes: Sequence[str] = LABEL_SUFFIXES, shared: bool = False
+) -> list[dict[str, str]]:
+    """Records of pictures and label images, paired by file name without suffix and sorted by it.
+
+    Args:
+        shared: the folder of pictures holds those of other sets too: pictures without labels are left out.
+
+    Raises:
+        ValueError: a folder is missing or empty, or a file has no partner.
+    """
+    pictures = _by_stem(images, find_images([images]) if images.is_dir() else [])
+    files = sorted(labels.iterdir()) if labels.is_dir() else []
+    label_files = _by_stem(labels, [file for file in files if file.suffix.lower() in label_suffixes])
+    found = [(images, pictures), (labels, label_files)]
+    for (here, mine), (there, theirs) in (found[::-1],) if shared else (found, found[::-1]):
+        lonely = sorted(set(mine) - set(theirs))
+        if lonely:
+            raise ValueError(
+                f"{len(lonely)} of {len(mine)} files in {here} have no partner in {there}, "
+                f"the first is {mine[lonely[0]].name}"
+            )
+    return [
+        {"file_name": str(pictures[stem]), "sem_seg_file_name": str(label_files[stem])} for stem in sorted(label_files)
+    ]
+
+
+def _by_stem(folder: Path, files: list[Path]) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    if not files:
+        raise ValueError(f"{folder}: no pictures in this folder")
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        if file.stem in by_stem:
+            raise ValueError(f"{folder}: {by_stem[file.stem].name} and {file.name} have the same name without suffix")
+        by_stem[file.stem] = file
+    return by_stem
