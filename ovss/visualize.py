@@ -49,6 +49,7 @@ def overlay(
     opacity: float = 0.6,
     legend: bool = True,
     background: int | None = None,
+    colours: np.ndarray | None = None,
 ) -> Image.Image:
     """Tint every region with its class colour, draw thin contours, and list the classes that are there.
 
@@ -58,6 +59,7 @@ def overlay(
         image: (H, W, 3) uint8; labels: (H, W) integers in [0, K) or equal to `background`; names: the K classes.
         opacity: 0 shows the picture alone, 1 the colours alone.
         background: a label to leave untinted; outside [0, K) (an ignore label) it is not listed either.
+        colours: (K, 3) uint8, those of the classes; by default `palette(K)`.
 
     Raises:
         ValueError: labels of another size than the picture, or a label without a name.
@@ -69,9 +71,9 @@ def overlay(
     if nameless:
         raise ValueError(f"labels {nameless} have no name: the {len(names)} names are those of 0 to {len(names) - 1}")
     size = _display_size(image.shape[1], image.shape[0])
-    shown = _resize_labels(labels, size)
+    shown = resize_labels(labels, size)
     photo = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS), dtype=np.float32)
-    colours = palette(len(names))
+    colours = palette(len(names)) if colours is None else colours
     tinted = (1 - opacity) * photo + opacity * colours[np.clip(shown, 0, len(names) - 1)]
     if background is not None:
         tinted[shown == background] = photo[shown == background]
@@ -91,7 +93,7 @@ def _display_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Nearest neighbour by index: Pillow has no mode for every label type."""
     rows = ((np.arange(size[1]) + 0.5) * labels.shape[0] / size[1]).astype(int)
     columns = ((np.arange(size[0]) + 0.5) * labels.shape[1] / size[0]).astype(int)

@@ -43,6 +43,8 @@ def test_arrows_point_down(path):
         assert not top(imported) & SYSTEMS, "the shared package knows no system"
     if name.startswith("ovss/d2/lite/"):
         assert not {i for i in imported if i.startswith("ovss.") and not i.startswith("ovss.d2.lite")}
+    if name.startswith("ovss/report/"):
+        assert not {i for i in imported if i.startswith(("ovss.d2", "torch"))}, "a report is made from numbers alone"
     math_room = name.startswith("ovss/clip/") or (
         name.startswith(("cat_seg/", "cliptrase/")) and name.split("/")[1] not in ("config.py", "d2.py", "__init__.py")
     )
@@ -60,7 +62,7 @@ def test_hub_names_systems_only_inside_functions():
     "statement", ["import ovss", "from ovss.cli import build_parser; build_parser().format_help()"]
 )
 def test_import_and_help_load_nothing_heavy(statement):
-    heavy = "{'torch', 'open_clip', 'cv2', 'numpy', 'PIL'}"
+    heavy = "{'torch', 'open_clip', 'cv2', 'numpy', 'PIL', 'matplotlib'}"
     code = f"import sys; {statement}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
