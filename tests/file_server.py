@@ -85,8 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
             while body[:cut] or served.endless:
                 for place in range(0, min(cut, len(body)), 1024):
                     piece = body[place : min(place + 1024, cut)]
+                    self.server.sent[self.number] += len(piece)  # before: the client may be done when write returns
                     self.wfile.write(piece)
-                    self.server.sent[self.number] += len(piece)
                     sleep(served.pause)
                 if not served.endless:
                     break
