@@ -8,6 +8,7 @@
 """
 
 import io
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,12 +43,16 @@ def encode(array: np.ndarray, suffix: str) -> bytes:
 
 
 def whole_size(path: Path) -> tuple[int, int] | None:
-    """(H, W) of a file that decodes to its last pixel and is of the kind of its suffix, else None."""
+    """(H, W) of a file that is whole, to its last pixel and checksum, and of the kind of its suffix; else None."""
     kind = KINDS[path.suffix]
     try:
-        with Image.open(path, formats=[kind.format]) as image:
-            check_size(image)
-            image.load()
-            return (image.height, image.width) if image.mode == kind.mode else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow says of a damaged file: it is made again
+            with Image.open(path, formats=[kind.format]) as image:
+                image.verify()
+            with Image.open(path, formats=[kind.format]) as image:  # Pillow wants it opened again after `verify`
+                check_size(image)
+                image.load()
+                return (image.height, image.width) if image.mode == kind.mode else None
     except Exception:  # decoders of broken files raise nearly anything
         return None

@@ -15,6 +15,10 @@ from ovss.datasets.source_files import benchmark, folder_problems, listed, read_
 from ovss.datasets.table import SPLITS
 
 FOLDERS = ("VOCdevkit/VOC2012", "VOC2012")  # CAT-Seg's layout, CLIPtrase's
+OUTPUTS = {  # what background becomes in each
+    "train": {"annotations_detectron2/train": UNLABELLED},
+    "val": {"annotations_detectron2/val": UNLABELLED, "annotations_detectron2_bg/val": 20},
+}
 
 
 def plan(root: Path, split: str) -> Plan:
@@ -32,13 +36,11 @@ def plan(root: Path, split: str) -> Plan:
             f"{masks}: no label images (.png) there; they come in SegmentationClassAug.zip, see datasets/README.md"
         )
     names, notes = _names(folder, split, present)
-    outputs = ["annotations_detectron2/val", "annotations_detectron2_bg/val"]
-    if split == "train":
-        outputs = ["annotations_detectron2/train"]
+    outputs = OUTPUTS[split]
     items = [
         Item(
             outputs=tuple(folder / output / f"{name}.png" for output in outputs),
-            produce=partial(convert, masks / f"{name}.png", background=len(outputs) == 2),
+            produce=partial(convert, masks / f"{name}.png", tuple(outputs.values())),
             picture=pictures / f"{name}.jpg" if pictures.is_dir() else None,
         )
         for name in names
@@ -67,22 +69,20 @@ def _names(folder: Path, split: str, present: list[str]) -> tuple[list[str], lis
     return names, notes
 
 
-def convert(path: Path, background: bool) -> list[np.ndarray | None]:
-    """One mask with 0 as unlabelled, and where `background` says so, a second one with 0 as class 20.
+def convert(path: Path, backgrounds: tuple[int, ...]) -> list[np.ndarray | None]:
+    """One mask, once for each label that background may become.
 
     A value that is no class becomes 255 with a warning, and an output without any label is left out: both as in the
     official script.
     """
     values = read_values(path)
-    warn_of_unknown(values, table())
-    labels = [relabel(values, table())]
-    if background:
-        labels.append(relabel(values, {**table(), 0: len(table()) - 2}))
-    return [label if (label != UNLABELLED).any() else None for label in labels]
+    warn_of_unknown(values, table(UNLABELLED))
+    outputs = [relabel(values, table(background)) for background in backgrounds]
+    return [labels if (labels != UNLABELLED).any() else None for labels in outputs]
 
 
 @cache
-def table() -> dict[int, int]:
-    """What becomes of each value where background is not scored."""
+def table(background: int) -> dict[int, int]:
+    """What becomes of each value."""
     ids = read_class_file(benchmark("voc_20_val").class_file).ids
-    return {**{value: label for label, value in enumerate(ids)}, 0: UNLABELLED, UNLABELLED: UNLABELLED}
+    return {**{value: label for label, value in enumerate(ids)}, 0: background, UNLABELLED: UNLABELLED}
