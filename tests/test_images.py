@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ovss import images
-from ovss.images import ImageError, find_images, read_image
+from ovss.images import ImageError, find_images, image_size, read_image, read_label_image
 
 RGB = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [200, 150, 100], [255, 255, 255]]], np.uint8)
 
@@ -211,3 +211,28 @@ def test_shipped_photos_are_small_and_attributed():
     for photo in photos:
         assert max(read_image(photo).shape) <= 640
         assert f"| `{photo.name}` |" in attribution
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_is_that_of_the_picture_as_it_is_shown(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / "a.jpg", RGB, exif=exif)
+    assert image_size(path) == read_image(path).shape[:2] == ((2, 3) if orientation < 5 else (3, 2))
+
+
+def test_the_size_needs_the_header_alone(tmp_path):
+    (tmp_path / "a.png").write_bytes(png_header(7, 5))
+    assert image_size(tmp_path / "a.png") == (5, 7)
+    for content in (b"no picture", png_header(100_000, 100_000)):
+        (tmp_path / "a.png").write_bytes(content)
+        with pytest.raises(ImageError, match=r"a\.png: "):
+            image_size(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(("dtype", "suffix"), [(np.uint8, "png"), (np.uint16, "png"), (np.uint16, "tif")])
+def test_values_of_a_label_image_come_as_stored(tmp_path, dtype, suffix):
+    values = np.array([[0, 1, np.iinfo(dtype).max]], dtype)
+    read = read_label_image(save(tmp_path / f"a.{suffix}", values))
+    assert read.dtype == dtype
+    np.testing.assert_array_equal(read, values)

@@ -155,7 +155,7 @@ def _picture_failures(item: Item, sizes: dict[Path, tuple[int, int] | None]) -> 
     try:
         height, width = image_size(item.picture)
     except ImageError as error:
-        return (f"{error}: the picture of {item.outputs[0]}",)
+        return (f"{error}; it is the picture of {item.outputs[0]}",)
     return tuple(
         f"{output} is {size[1]} x {size[0]} px, its picture {item.picture} {width} x {height} px: they must be equal"
         for output, size in sizes.items()

@@ -47,11 +47,11 @@ def prepare_splits(args: argparse.Namespace) -> int:
 
 
 def _describe(title: str, plan: Plan) -> None:
-    print(f"{title}: {len(plan.items):,} pictures of {plan.expected:,}")
+    print(f"{title}: {len(plan.items):,} of {plan.expected:,} pictures")
     for source in plan.sources:
         print(f"  reads  {source}")
     for folder, count, there in outputs_there(plan):
-        print(f"  writes {folder}: {count:,} files, {there:,} are there, {count - there:,} to go")
+        print(f"  writes {folder}: {count:,} files, {there:,} there, {count - there:,} to go")
     for text in (*plan.notes, *plan.problems):
         print(f"  note   {text}")
 

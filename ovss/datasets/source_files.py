@@ -65,9 +65,7 @@ def plan_folder(root: Path, row: Benchmark, convert: Callable[[Path], Sequence[n
     problems = folder_problems(pictures)
     lonely = sorted({path.stem for path in listed(pictures, ".jpg")} - {path.stem for path in labels})
     if lonely:
-        problems.append(
-            f"{pictures}: {len(lonely):,} pictures have no label image in {sources}, the first is {lonely[0]}.jpg"
-        )
+        problems.append(f"{pictures}: {len(lonely):,} without a label image in {sources}, the first is {lonely[0]}.jpg")
     items = [
         Item(
             outputs=(outputs / label.name,),
