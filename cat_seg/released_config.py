@@ -9,6 +9,7 @@ from typing import Any
 
 from cat_seg import released_keys as keys
 from cat_seg.released_keys import HEAD, OURS, Settings
+from ovss.datasets.table import BENCHMARKS
 
 
 def translate(settings: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> tuple[Settings, str]:
@@ -23,6 +24,8 @@ def translate(settings: Mapping[str, Any], base: Mapping[str, Any] | None = None
     """
     if not any(_is_theirs(key) for key in settings):
         return dict(settings), ""
+    for split in ("TRAIN", "TEST"):
+        _check_words(split, settings, {**(base or {}), **settings}.get(f"DATASETS.{split}", ()))
     whole_model = base is None and any(key.startswith(HEAD) for key in settings)
     if whole_model:
         settings = {**keys.DEFAULTS, **settings}
@@ -113,9 +116,27 @@ def _guidance_channels(key: str, value: Any, backbone: str) -> Settings | str:
     return "follows from the backbone" if backbone else {f"{OURS}GUIDANCE_CHANNELS": value}
 
 
+def _check_words(split: str, settings: Mapping[str, Any], names: Any) -> None:
+    """Raise ValueError where the words of a class file of theirs are not those of the data sets `names`."""
+    key = f"{HEAD}{split}_CLASS_JSON"
+    words = keys.CLASS_FILES.get(_file_name(settings.get(key)))
+    sets = _plain(names)
+    for name in [sets] if isinstance(sets, str) else sets:
+        own = next((row.classes for row in BENCHMARKS if name in row.all_names), None)
+        if words and own != words:
+            raise ValueError(
+                f"{key} {settings[key]!r} has other words than {name!r} of DATASETS.{split}: "
+                "a data set comes with its own; leave the key out, or name the data set that it belongs to"
+            )
+
+
+def _file_name(path: Any) -> str:
+    return str(path).rsplit("/", 1)[-1]
+
+
 def _words(key: str, path: Any, backbone: str) -> Settings | str:
     """The words of a data set come with it; other words are for pictures that bring none."""
-    if str(path).rsplit("/", 1)[-1] in keys.CLASS_FILES:
+    if _file_name(path) in keys.CLASS_FILES:
         return "the words come with the data set"
     if key == f"{HEAD}TRAIN_CLASS_JSON":
         raise ValueError(f"{key} {path!r} cannot be honoured: the words come with the data set of DATASETS.TRAIN")

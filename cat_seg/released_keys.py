@@ -86,8 +86,16 @@ CLIPS = {
     "ViT-H": ("ViT-H-14", 336, [10, 20], "antialias"),
     "ViT-G": ("ViT-bigG-14", 336, [15, 31], "antialias"),
 }
-# TRAIN_CLASS_JSON and TEST_CLASS_JSON of their data sets.
-CLASS_FILES = {f"{name}.json" for name in ("coco", "ade150", "ade847", "voc20", "voc20b", "pc59", "pc459")}
+# TRAIN_CLASS_JSON and TEST_CLASS_JSON of their data sets -> our class file of the same words.
+CLASS_FILES = {
+    "coco.json": "coco_stuff",
+    "ade150.json": "ade20k_150",
+    "ade847.json": "ade20k_847",
+    "voc20.json": "voc_20",
+    "voc20b.json": "voc_20b",
+    "pc59.json": "pascal_context_59",
+    "pc459.json": "pascal_context_459",
+}
 # What a file of theirs means where it is silent, as far as ours would mean something else.
 DEFAULTS: Settings = {
     f"{HEAD}CLIP_PRETRAINED": "ViT-B/16",

@@ -16,12 +16,7 @@ from ovss.d2.mapper import read_labels
 from ovss.datasets.table import BENCHMARKS
 
 ROWS = {row.name: row for row in BENCHMARKS}
-CASES = [
-    (row, layout, name)
-    for row in BENCHMARKS
-    for layout in row.layouts
-    for name in (row.name, *sum(row.names.values(), ()))
-]
+CASES = [(row, layout, name) for row in BENCHMARKS for layout in row.layouts for name in row.all_names]
 
 
 @pytest.fixture
@@ -58,7 +53,7 @@ def test_records_in_every_layout_under_every_name(row, layout, name, write):
 
 
 def test_all_are_registered():
-    names = {name for row in BENCHMARKS for name in (row.name, *sum(row.names.values(), ()))}
+    names = {name for row in BENCHMARKS for name in row.all_names}
     assert names <= set(DatasetCatalog.list())
     assert names == {name for name, _ in benchmarks.entries()}
 

@@ -33,7 +33,7 @@ SCRIPT = ["ADE150", "ADEfull", "COCO80_val", "COCO171_val", "COCO171_train", "PC
 
 
 def row_of(name):
-    (row,) = [row for row in BENCHMARKS if name in sum(row.names.values(), (row.name,))]
+    (row,) = [row for row in BENCHMARKS if name in row.all_names]
     return row
 
 
@@ -47,7 +47,7 @@ def test_official_names_lead_to_official_folders():
 
 
 def test_no_name_twice():
-    names = [name for row in BENCHMARKS for name in (row.name, *sum(row.names.values(), ()))]
+    names = [name for row in BENCHMARKS for name in row.all_names]
     assert len(names) == len(set(names)) == 17 + 19 + 10
 
 

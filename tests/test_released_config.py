@@ -70,7 +70,7 @@ PUBLISHED = {
 }
 # What their test script gives on the command line.
 EVAL = [
-    *("MODEL.SEM_SEG_HEAD.TEST_CLASS_JSON", "datasets/ade150.json", "DATASETS.TEST", '("scenes_val",)'),
+    *("MODEL.SEM_SEG_HEAD.TEST_CLASS_JSON", "datasets/ade150.json", "DATASETS.TEST", '("ade20k_150_test_sem_seg",)'),
     *(
         "TEST.SLIDING_WINDOW",
         "True",
@@ -80,9 +80,9 @@ EVAL = [
         "out/model_final.pth",
     ),
 ]
-# Where our configs are not theirs: names of files and data, and what changes no result (no warm-up, watched pictures).
+# Where our configs are not theirs: names of files, test data, and what changes no result (warm-up, watched pictures).
 OWN = {
-    *("DATASETS.TEST", "DATASETS.TRAIN", "DATALOADER.NUM_WORKERS", "MODEL.WEIGHTS", "OUTPUT_DIR"),
+    *("DATASETS.TEST", "DATALOADER.NUM_WORKERS", "MODEL.WEIGHTS", "OUTPUT_DIR"),
     *("SOLVER.WARMUP_FACTOR", "VIS_PERIOD"),
 }
 
@@ -120,14 +120,14 @@ def test_their_test_protocol_is_our_config(write, name):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_their_training_is_our_config(write, name):
-    theirs = hub.load(write(name), ["DATASETS.TEST", "()", "SOLVER.IMS_PER_BATCH", "4"])
+    theirs = hub.load(write(name), ["SOLVER.IMS_PER_BATCH", "4"])
     found = without_unused(differing(theirs, ours(name)), name)
     assert found - OWN == {"MODEL.CAT_SEG.POOLING_TEST", "TEST.SLIDING_WINDOW"}, "their test without its script"
 
 
 def test_it_builds(write, monkeypatch):
     monkeypatch.setattr(cat_seg.d2, "load_clip", lambda name, weights: CLIP(architecture_config(name)))
-    cfg = hub.load(write("vitb_384"), ["DATASETS.TEST", "()"])
+    cfg = hub.load(write("vitb_384"))
     with torch.device("meta"):
         assert cat_seg.d2.CATSeg(cfg).model.pooling == 2
 
@@ -138,7 +138,7 @@ def test_it_builds(write, monkeypatch):
 )
 def test_their_options_for_larger_clips(write, clip, expected):
     options = ["MODEL.SEM_SEG_HEAD.CLIP_PRETRAINED", clip, "MODEL.SEM_SEG_HEAD.TEXT_GUIDANCE_DIM", "1024"]
-    cfg = hub.load(write("vitl_swinb"), [*options, "DATASETS.TEST", "()"])
+    cfg = hub.load(write("vitl_swinb"), options)
     assert expected == (cfg.MODEL.CLIP.NAME, cfg.MODEL.CAT_SEG.RESOLUTION, cfg.MODEL.CAT_SEG.POSITIONS)
     assert cfg.MODEL.CAT_SEG.CLIP_FINETUNE == "image_attention"
 
@@ -171,6 +171,27 @@ def test_settings_of_ours_pass_in_silence():
 
 def test_their_own_class_file_is_for_pictures_without_words(write):
     assert hub.load(write("vitb_384", TEST_CLASS_JSON="my/birds.json"), EVAL[2:]).MODEL.VOCABULARY == "my/birds.json"
+
+
+WORDS_OF_ANOTHER_SET = {
+    "voc_2012_test_sem_seg": ["DATASETS.TEST", "('voc_2012_test_sem_seg', 'ade20k_150_val')"],
+    "scenes_val": ["DATASETS.TEST", "('scenes_val',)"],
+    "coco_2017_test_stuff_all_sem_seg": [],
+}
+
+
+@pytest.mark.parametrize("name", WORDS_OF_ANOTHER_SET)
+def test_words_of_another_set_are_refused(write, name):
+    message = f"command line: .*TEST_CLASS_JSON 'datasets/ade150.json' has other words than '{name}' of DATASETS.TEST"
+    with pytest.raises(ValueError, match=message):
+        hub.load(write("vitb_384"), [*EVAL[:2], *WORDS_OF_ANOTHER_SET[name]])
+
+
+def test_words_of_a_file_do_not_bind_the_command_line(write):
+    cfg = hub.load(write("vitb_384"), ["DATASETS.TEST", "('voc_20b_val',)"])
+    assert cfg.DATASETS.TEST == ("voc_20b_val",)
+    with pytest.raises(ValueError, match=r"config file .*TRAIN_CLASS_JSON 'datasets/pc59.json' has other words"):
+        hub.load(write("vitb_384", TRAIN_CLASS_JSON="datasets/pc59.json"))
 
 
 REFUSED = {
@@ -210,4 +231,4 @@ def test_unknown_keys_fail_where_their_kind_has_no_effect(write):
 )
 def test_what_the_first_version_cannot(write, option, message):
     with pytest.raises(ValueError, match=f"command line: .*{message}"):
-        hub.load(write("vitl_swinb"), [*option, "DATASETS.TEST", "()"])
+        hub.load(write("vitl_swinb"), option)

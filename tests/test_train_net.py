@@ -58,7 +58,7 @@ def test_two_processes_give_the_same_table(single, tmp_path):
 MISTAKES = {
     "no config": (["--eval-only"], "no --config-file: take one of configs/"),
     "training-free": (QUICKSTART, "CLIPtrase is training-free, there is nothing to train: add --eval-only"),
-    "nothing to train on": (CAT_SEG, "DATASETS.TRAIN is empty: name a data set"),
+    "nothing to train on": ([*CAT_SEG, "DATASETS.TRAIN", "()"], "DATASETS.TRAIN is empty: name a data set"),
     "unknown data": (
         [*CAT_SEG, "DATASETS.TRAIN", "('scenes',)"],
         "DATASETS.TRAIN names 'scenes', which is no data set",

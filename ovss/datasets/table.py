@@ -47,6 +47,11 @@ class Benchmark:
     def class_file(self) -> Path:
         return CLASSES / f"{self.classes}.json"
 
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """Its own name first."""
+        return (self.name, *(name for names in self.names.values() for name in names))
+
     def folders(self, root: Path) -> tuple[Path, Path] | None:
         """The pictures and labels of the first layout of which both folders exist; None where none does."""
         found = ((root / pictures, root / labels) for pictures, labels in self.layouts)
