@@ -40,7 +40,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """(H, W) of a picture as `read_image` shows it, read from its header alone.
+    """(H, W) of a picture as `read_image` shows it; of a JPEG only the header is read.
 
     Raises:
         ImageError: missing, no picture, or more than `MAX_PIXELS`.

@@ -221,9 +221,12 @@ def test_the_size_is_that_of_the_picture_as_it_is_shown(tmp_path, orientation):
     assert image_size(path) == read_image(path).shape[:2] == ((2, 3) if orientation < 5 else (3, 2))
 
 
-def test_the_size_needs_the_header_alone(tmp_path):
-    (tmp_path / "a.png").write_bytes(png_header(7, 5))
-    assert image_size(tmp_path / "a.png") == (5, 7)
+def test_the_size_of_a_jpeg_needs_its_header_alone(tmp_path):
+    path = save(tmp_path / "a.jpg", np.zeros((500, 700, 3), np.uint8))
+    path.write_bytes(path.read_bytes()[:700])
+    assert image_size(path) == (500, 700)
+    with pytest.raises(ImageError, match="truncated"):
+        read_image(path)
     for content in (b"no picture", png_header(100_000, 100_000)):
         (tmp_path / "a.png").write_bytes(content)
         with pytest.raises(ImageError, match=r"a\.png: "):
