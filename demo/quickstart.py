@@ -23,8 +23,9 @@ from PIL import Image
 from ovss.clip.model import ASSETS
 from ovss.d2.api import DatasetCatalog, MetadataCatalog, build_model
 from ovss.d2.evaluator import evaluate, results_table
-from ovss.d2.mapper import InputTransform, read_labels
+from ovss.d2.mapper import InputTransform
 from ovss.d2.protocol import describe
+from ovss.datasets.pairs import read_labels
 from ovss.files import write_atomic
 from ovss.hub import load
 from ovss.images import read_image

@@ -12,7 +12,7 @@ from PIL import Image
 import ovss.d2.catalog  # noqa: F401  enters them
 from ovss.d2 import benchmarks
 from ovss.d2.api import DatasetCatalog, MetadataCatalog
-from ovss.d2.mapper import read_labels
+from ovss.datasets.pairs import read_labels
 from ovss.datasets.table import BENCHMARKS
 
 ROWS = {row.name: row for row in BENCHMARKS}

@@ -11,7 +11,8 @@ from ovss import scenes
 from ovss.d2 import catalog
 from ovss.d2.api import DatasetCatalog, MetadataCatalog
 from ovss.d2.evaluator import SemSegEvaluator, results_table
-from ovss.d2.mapper import InputMapper, InputTransform, read_labels
+from ovss.d2.mapper import InputMapper, InputTransform
+from ovss.datasets.pairs import read_labels
 from ovss.vocabulary import Vocabulary
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ovss.class_file import ClassFile, read_class_file
-from ovss.d2.pairs import pair_by_stem
+from ovss.datasets.pairs import pair_by_stem
 from ovss.datasets.table import BENCHMARKS, Benchmark, root
 from ovss.visualize import palette
 from ovss.vocabulary import Vocabulary

@@ -8,7 +8,7 @@ from ovss import drawing, scenes
 from ovss.cache import cache_folder, key_of
 from ovss.d2 import benchmarks
 from ovss.d2.api import CfgNode, DatasetCatalog, MetadataCatalog
-from ovss.d2.pairs import pair_by_stem
+from ovss.datasets.pairs import pair_by_stem
 from ovss.vocabulary import Vocabulary
 
 FOLDER = "folder"

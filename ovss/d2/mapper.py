@@ -1,6 +1,6 @@
 """Test-time resize, and the mapper from a record to a batched input. Detectron2 by its seam, Pillow, torchvision."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,29 +9,10 @@ from PIL import Image
 from torchvision.transforms import functional as TF
 
 from ovss.d2.api import CfgNode, MetadataCatalog, T
-from ovss.images import ImageError, read_image, read_label_image
+from ovss.datasets.pairs import read_labels
+from ovss.images import ImageError, read_image
 
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-
-def read_labels(path: str, label_map: Sequence[tuple[int, int]] = ()) -> np.ndarray:
-    """A label image as int64 (H,W): the value of a pixel is its class, in palette, 8-bit and 16-bit files alike.
-
-    Args:
-        label_map: (value, new value) pairs, all applied at once.
-
-    Raises:
-        ValueError: unreadable, or an image with colour channels.
-    """
-    try:
-        labels = read_label_image(path).astype(np.int64)
-    except ImageError as error:
-        raise ImageError(f"label image {error}") from error
-    if not label_map:
-        return labels
-    values, new = np.array(sorted(label_map)).T
-    place = np.minimum(np.searchsorted(values, labels), len(values) - 1)
-    return np.where(values[place] == labels, new[place], labels)
 
 
 class InputTransform:

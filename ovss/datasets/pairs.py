@@ -1,9 +1,11 @@
-"""Records of a folder of pictures and a folder of label images. Standard library and `ovss.images` only."""
+"""Pairs of a picture and its label image: found in two folders, and how labels are read. numpy and ovss.images only."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ovss.images import find_images
+import numpy as np
+
+from ovss.images import ImageError, find_images, read_label_image
 
 LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
@@ -46,3 +48,23 @@ def _by_stem(folder: Path, files: list[Path]) -> dict[str, Path]:
             raise ValueError(f"{folder}: {by_stem[file.stem].name} and {file.name} have the same name without suffix")
         by_stem[file.stem] = file
     return by_stem
+
+
+def read_labels(path: str, label_map: Sequence[tuple[int, int]] = ()) -> np.ndarray:
+    """A label image as int64 (H,W): the value of a pixel is its class, in palette, 8-bit and 16-bit files alike.
+
+    Args:
+        label_map: (value, new value) pairs, all applied at once.
+
+    Raises:
+        ValueError: unreadable, or an image with colour channels.
+    """
+    try:
+        labels = read_label_image(path).astype(np.int64)
+    except ImageError as error:
+        raise ImageError(f"label image {error}") from error
+    if not label_map:
+        return labels
+    values, new = np.array(sorted(label_map)).T
+    place = np.minimum(np.searchsorted(values, labels), len(values) - 1)
+    return np.where(values[place] == labels, new[place], labels)
