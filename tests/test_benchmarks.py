@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import ovss.d2.catalog  # noqa: F401  enters them
@@ -133,9 +135,17 @@ def test_label_maps_as_they_are_read(name, tmp_path):
     assert read_labels(str(tmp_path / "x.png"), ROWS[name].label_map).ravel().tolist() == expected
 
 
-def test_label_maps_are_applied_at_once(tmp_path):
-    Image.fromarray(np.array([[0, 1, 2, 65535]], np.uint16)).save(tmp_path / "x.tif")
-    assert read_labels(str(tmp_path / "x.tif"), ((65535, 0), (0, 1), (1, 2))).tolist() == [[1, 2, 2, 0]]
+VALUES = st.integers(0, 65535)
+
+
+@given(st.dictionaries(VALUES, VALUES, min_size=1, max_size=9), st.lists(VALUES, max_size=9))
+def test_label_maps_are_applied_at_once(tmp_path_factory, mapped, others):
+    """Equal to a dictionary, whatever the values: one that becomes another is not mapped again."""
+    path = tmp_path_factory.getbasetemp() / "values.tif"
+    values = [*mapped, *others]
+    Image.fromarray(np.array([values], np.uint16)).save(path)
+    found = read_labels(str(path), tuple(mapped.items()))
+    assert found.tolist() == [[mapped.get(value, value) for value in values]]
 
 
 def test_no_name_is_one_of_detectron2s():
