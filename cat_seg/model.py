@@ -5,7 +5,7 @@ Plain torch. The two versions are one model: what differs are its parts and sett
 Shapes: B views, T text rows, K classes, P prompts, D embedding width, h w patch grid, H' W' resolution of the answer.
 """
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from cat_seg.aggregation import Aggregator
@@ -13,6 +13,7 @@ from cat_seg.guidance import BackboneGuidance, CLIPGuidance, as_map, to_square
 from ovss.clip.image import BlockRule, value_to_class
 from ovss.clip.model import CLIP
 from ovss.inference import DenseModel, merge_rows
+from ovss.labels import resize, resized_labels
 
 
 class CATSeg(DenseModel):
@@ -84,4 +85,12 @@ class CATSeg(DenseModel):
         """See `DenseModel.forward`. Scores are probabilities; they, not the logits, are resized, as published."""
         probabilities = self.logits(images, text, self.pad_to).sigmoid()
         size = size or (images.shape[-2], images.shape[-1])
-        return merge_rows(F.interpolate(probabilities, size=size, mode="bilinear", align_corners=False), classes)
+        return merge_rows(resize(probabilities, size), classes)
+
+    @torch.no_grad()
+    def labels(
+        self, images: Tensor, text: Tensor, classes: Tensor | None = None, size: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See `DenseModel.labels`."""
+        probabilities = self.logits(images, text, self.pad_to).sigmoid()
+        return resized_labels(probabilities, size or (images.shape[-2], images.shape[-1]), classes)

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from cliptrase.correlation import keep_correlation, recalibrate, self_self_attention
 from cliptrase.dbscan import dbscan
-from cliptrase.regions import assign_regions, region_maps, region_mean, vote
+from cliptrase.regions import assign_regions, majority, region_maps, region_mean, vote
 from ovss.clip.image import BlockRule, ImageFeatures, value_only
 from ovss.clip.model import CLIP
-from ovss.inference import DenseModel, merge_rows
+from ovss.inference import DenseModel, merge_rows, resized_classes
+from ovss.labels import first_maximum, in_class_order, resize, resized_labels
 
 # What runs in place of the last block. "plain" is CLIP as trained, "value" is MaskCLIP.
 ATTENTIONS: dict[str, BlockRule | None] = {"self": self_self_attention, "value": value_only, "plain": None}
@@ -121,13 +122,33 @@ class CLIPtrase(DenseModel):
         """See `DenseModel.forward`. Scores are logits; with fusion "vote" shares, in [0,1], of the pixel's region."""
         features, correlation = self.encode(images)
         size = size or (images.shape[-2], images.shape[-1])
-        logits = F.interpolate(self.patch_logits(features, text), size=size, mode="bilinear", align_corners=False)
-        logits = merge_rows(logits, classes)
+        logits = merge_rows(resize(self.patch_logits(features, text), size), classes)
         if correlation is None:
             return logits
-        labels = dbscan(correlation, self.regions.eps, self.regions.min_points)
-        maps, valid = region_maps(correlation, labels, features.grid)
-        regions = assign_regions(maps, valid, size, self.regions.upsample, self.regions.median)
+        regions = self.regions_of(correlation, features.grid, size)
         if self.fusion == "mean":
             return region_mean(logits, regions)
         return vote(logits.argmax(dim=1), regions, logits.shape[1])
+
+    @torch.no_grad()
+    def labels(
+        self, images: Tensor, text: Tensor, classes: Tensor | None = None, size: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See `DenseModel.labels`."""
+        features, correlation = self.encode(images)
+        size = size or (images.shape[-2], images.shape[-1])
+        logits = self.patch_logits(features, text)
+        if correlation is None:
+            return resized_labels(logits, size, classes)
+        regions = self.regions_of(correlation, features.grid, size)
+        if self.fusion == "mean":
+            logits, classes = in_class_order(logits, classes)
+            return first_maximum(region_mean(part, regions) for part in resized_classes(logits, size, classes))
+        count = logits.shape[1] if classes is None else int(classes.max()) + 1
+        return majority(resized_labels(logits, size, classes)[0], regions, count)
+
+    def regions_of(self, correlation: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
+        """Region (B,H',W') of every pixel, from the correlation (B,N,N) of the patches of a grid (h,w)."""
+        clusters = dbscan(correlation, self.regions.eps, self.regions.min_points)
+        maps, valid = region_maps(correlation, clusters, grid)
+        return assign_regions(maps, valid, size, self.regions.upsample, self.regions.median)

@@ -71,6 +71,22 @@ def vote(labels: Tensor, regions: Tensor, num_classes: int) -> Tensor:
     Raises:
         ValueError: a label outside [0, K).
     """
+    shares, alone = _shares(labels, regions, num_classes)
+    alone_share = alone.to(shares.dtype).unsqueeze(1)
+    return _spread(shares.mT, regions).scatter_add_(1, labels.unsqueeze(1), alone_share)
+
+
+def majority(labels: Tensor, regions: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """The first highest class of `vote` and its share, each (B, H, W), without the shares of all classes everywhere."""
+    shares, alone = _shares(labels, regions, num_classes)
+    share, winner = shares.max(-1)
+    slot = (regions + 1).flatten(1)
+    winner, share = (values.gather(1, slot).view_as(labels) for values in (winner, share))
+    return labels.where(alone, winner), share.masked_fill_(alone, 1)
+
+
+def _shares(labels: Tensor, regions: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """(B, 1 + R, K) what share of each region voted for each class, 0 for "no region"; (B, H, W) what has no region."""
     smallest, largest = int(labels.min()), int(labels.max())
     if smallest < 0 or largest >= num_classes:
         raise ValueError(
@@ -83,8 +99,7 @@ def vote(labels: Tensor, regions: Tensor, num_classes: int) -> Tensor:
     counts = torch.bincount(ballots, minlength=batch * slots * num_classes).view(batch, slots, num_classes)
     shares = (counts / counts.sum(-1, keepdim=True).clamp(min=1)).float()
     shares[:, 0] = 0
-    alone = (regions < 0).to(shares.dtype)
-    return _spread(shares.mT, regions).scatter_add_(1, labels.unsqueeze(1), alone.unsqueeze(1))
+    return shares, regions < 0
 
 
 def region_mean(logits: Tensor, regions: Tensor) -> Tensor:

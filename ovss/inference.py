@@ -1,8 +1,11 @@
 """From pictures of any size to what a model takes, and from rows of text to classes. Plain torch; knows no model.
 
+Whole scores are for those who ask for them; evaluation and demos ask for labels, which `ovss.labels` finds without.
+
 Shapes: B batch, T rows of text, K classes, H W pixels.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ovss.clip.model import CLIP
+from ovss.labels import ROWS_AT_ONCE as ROWS_RESIZED_AT_ONCE
+from ovss.labels import first_maximum, in_class_order, resize
 
 FITS = ("pad", "resize")
 # Classes whose full-size probabilities exist at once for all windows: bounds memory, whatever the vocabulary.
@@ -59,6 +64,17 @@ class DenseModel(nn.Module):
         """
         raise NotImplementedError
 
+    @torch.no_grad()
+    def labels(
+        self, images: Tensor, text: Tensor, classes: Tensor | None = None, size: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Label every pixel: class and score (B,H',W') of the first highest of `forward`'s scores.
+
+        Systems find the same without the scores of all classes at full size.
+        """
+        score, label = self(images, text, classes, size).max(dim=1)
+        return label, score
+
     def logits(self, images: Tensor, text: Tensor) -> Tensor:
         """Logits of independent classes (B,T,h,w), over the whole of images (B,3,H,W) of any size, in [0,1].
 
@@ -78,6 +94,13 @@ def merge_rows(scores: Tensor, classes: Tensor | None) -> Tensor:
     merged = scores.new_full((scores.shape[0], count, *scores.shape[2:]), float("-inf"))
     index = classes.to(scores.device).view(1, -1, 1, 1).expand_as(scores)
     return merged.scatter_reduce_(1, index, scores, "amax")
+
+
+def resized_classes(scores: Tensor, size: tuple[int, int], classes: Tensor) -> Iterator[Tensor]:
+    """Scores (B,k,H,W) at full size of a few classes after the other, from rows (B,T,h,w) that are in class order."""
+    for start in range(0, int(classes.max()) + 1, ROWS_RESIZED_AT_ONCE):
+        chosen = (classes >= start) & (classes < start + ROWS_RESIZED_AT_ONCE)
+        yield merge_rows(resize(scores[:, chosen], size), classes[chosen] - start)
 
 
 def fit(image: Tensor, divisibility: int, how: str, fill: Tensor) -> Tensor:
@@ -164,12 +187,34 @@ class SlidingWindow:
         size: tuple[int, int] | None = None,
     ) -> Tensor:
         """Score as `DenseModel.forward` does, images of any size; their views run in batches, see `ROWS_AT_ONCE`."""
+        parts = self._full_size(self._logits(model, images, text), size or (images.shape[-2], images.shape[-1]))
+        return merge_rows(torch.cat([*parts], dim=1), classes)
+
+    @torch.no_grad()
+    def labels(
+        self,
+        model: DenseModel,
+        images: Tensor,
+        text: Tensor,
+        classes: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Label as `DenseModel.labels` does, images of any size."""
+        size = size or (images.shape[-2], images.shape[-1])
+        logits, classes = in_class_order(self._logits(model, images, text), classes, dim=2)
+        rows, best = first_maximum(self._full_size(logits, size))
+        return classes[rows], best
+
+    def _logits(self, model: DenseModel, images: Tensor, text: Tensor) -> Tensor:
+        """Logits (B,V,T,h,w) of the views of images (B,3,H,W)."""
         views = self.views(images)
         batches = views.flatten(0, 1).split(max(ROWS_AT_ONCE // len(text), 1))
-        logits = torch.cat([model.logits(batch, text) for batch in batches]).unflatten(0, views.shape[:2])
-        size = size or (images.shape[-2], images.shape[-1])
-        parts = [_bilinear(self.fuse(part), size) for part in logits.split(CLASSES_AT_ONCE, dim=2)]
-        return merge_rows(torch.cat(parts, dim=1), classes)
+        return torch.cat([model.logits(batch, text) for batch in batches]).unflatten(0, views.shape[:2])
+
+    def _full_size(self, logits: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
+        """Fused probabilities (B,t,H',W') of a few rows after the other."""
+        for part in logits.split(CLASSES_AT_ONCE, dim=2):
+            yield resize(self.fuse(part), size)
 
 
 def _bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -15,11 +15,13 @@ from PIL import Image
 
 from ovss.files import write_atomic
 from ovss.images import read_image
+from ovss.labels import answered_labels
 from ovss.visualize import label_png, overlay
 from ovss.vocabulary import BACKGROUND, Vocabulary
 
-# Scores of all classes at a photo's full size need K*H*W floats (847 classes, 12 megapixels: 40 GB). Above this many
-# values (1 GiB) the model is asked for a smaller answer of the same shape, and its labels are enlarged.
+# Scores of all classes at a photo's full size need K*H*W floats (847 classes, 12 megapixels: 40 GB). A segmentor that
+# finds labels by way of them is asked, above this many values (1 GiB), for a smaller answer of the same shape, and its
+# labels are enlarged. Those of this project do without them, but under test-time augmentation.
 MAX_SCORES = 2**28
 NO_WORDS = "no words to look for: give a vocabulary (--vocabulary), 'cat, wall' or a class file"
 
@@ -64,7 +66,8 @@ class Predictor:
 
     Args:
         segmentor: a list of dicts with "image" (3, h, w) uint8 RGB, "height", "width", "vocabulary", "file_name"
-            -> a list of {"sem_seg": (K, height, width)}; put into evaluation mode by the caller.
+            and a true "labels_only" -> a list of {"labels", "scores"}, each (height, width), or of Detectron2's
+            {"sem_seg": (K, height, width)}; put into evaluation mode by the caller.
         transform: the resize of the test: (H, W, 3) uint8 RGB -> (h, w, 3) uint8 RGB.
         vocabulary: what to look for where a call gives no words.
     """
@@ -95,12 +98,14 @@ class Predictor:
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
             raise ValueError(f"a picture must be (H, W, 3) uint8 RGB, not {pixels.shape} {pixels.dtype}")
         size = pixels.shape[:2]
-        height, width = _answer_size(size, len(words.classes))
+        bounded = not getattr(self.segmentor, "answers_labels", False)
+        height, width = _answer_size(size, len(words.classes)) if bounded else size
         resized = np.ascontiguousarray(self.transform(pixels).transpose(2, 0, 1))
         request = {"file_name": file_name, "image": torch.from_numpy(resized), "vocabulary": words}
-        answer = self.segmentor([{**request, "height": height, "width": width}])[0]["sem_seg"]
-        assert answer.shape == (len(words.classes), height, width), f"unexpected shape {tuple(answer.shape)}"
-        scores, labels = (_enlarge(values, size) for values in answer.max(dim=0))
+        (answer,) = self.segmentor([{**request, "height": height, "width": width, "labels_only": True}])
+        answered = answered_labels(answer)
+        assert answered[0].shape == (height, width), f"unexpected shape {tuple(answered[0].shape)}"
+        labels, scores = (_enlarge(values, size) for values in answered)
         return Segmentation(labels.cpu().numpy(), scores.float().cpu().numpy(), words.classes)
 
     def _words(self, vocabulary: Vocabulary | Sequence[str] | str | None) -> Vocabulary:

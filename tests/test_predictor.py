@@ -61,7 +61,7 @@ def test_the_request_follows_the_contract(picture, tmp_path):
     Image.fromarray(picture).save(tmp_path / "a.png")
     Predictor(spy, half, WORDS)(tmp_path / "a.png")
     (request,) = requests
-    assert set(request) == {"file_name", "image", "height", "width", "vocabulary"}
+    assert set(request) == {"file_name", "image", "height", "width", "vocabulary", "labels_only"}
     assert (request["height"], request["width"], request["file_name"]) == (8, 12, str(tmp_path / "a.png"))
     assert request["vocabulary"] is WORDS
     np.testing.assert_array_equal(request["image"], half(picture).transpose(2, 0, 1))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ovss.d2.api import CfgNode
 from ovss.d2.mapper import InputTransform
+from ovss.labels import answered_labels
 
 
 class AugmentedSegmentor(nn.Module):
@@ -21,7 +22,8 @@ class AugmentedSegmentor(nn.Module):
     the largest of the sizes. All answers have the same resolution, so that no score is resized but the model's own.
 
     Args:
-        segmentor: a list of dicts with "image" (3,h,w) uint8 -> a list of {"sem_seg": (K,height,width)}.
+        segmentor: a list of dicts with "image" (3,h,w) uint8 -> a list of {"sem_seg": (K,height,width)}. It is always
+            asked for scores; those who ask for "labels_only" get the labels of the mean scores.
         resizes: one for each size, (h,w,3) uint8 -> (h',w',3) uint8.
         flip: add the mirror image of every view.
     """
@@ -44,7 +46,7 @@ class AugmentedSegmentor(nn.Module):
         """Segment a list of Detectron2 inputs; `height` and `width` default to the picture's own."""
         sizes = [item["image"].shape[-2:] for item in batched_inputs]
         requests = [
-            {"height": height, "width": width, **item}
+            {"height": height, "width": width, **item, "labels_only": False}
             for (height, width), item in zip(sizes, batched_inputs, strict=True)
         ]
         totals: list[Tensor] = []
@@ -56,7 +58,11 @@ class AugmentedSegmentor(nn.Module):
                 scores = [answer["sem_seg"] for answer in self.segmentor(asked)]
                 scores = [score.flip(-1) for score in scores] if mirrored else scores
                 totals = [total.add_(score) for total, score in zip(totals, scores, strict=True)] if totals else scores
-        return [{"sem_seg": total.div_(len(self.resizes) * (1 + self.flip))} for total in totals]
+        means = [{"sem_seg": total.div_(len(self.resizes) * (1 + self.flip))} for total in totals]
+        return [
+            dict(zip(("labels", "scores"), answered_labels(mean), strict=True)) if item.get("labels_only") else mean
+            for item, mean in zip(batched_inputs, means, strict=True)
+        ]
 
 
 def _resized(image: Tensor, resize: InputTransform) -> Tensor:

@@ -1,4 +1,4 @@
-"""The Detectron2 face of every model: batched inputs in, `sem_seg` out. Words come with the pictures.
+"""The Detectron2 face of every model: batched inputs in, `sem_seg` or labels out. Words come with the pictures.
 
 A system's `d2.py` subclasses `Segmentor` and builds its parts from cfg; this module reads none, and no data set's name.
 """
@@ -32,6 +32,8 @@ class Segmentor(nn.Module):
     Raises:
         ValueError: an unknown `size_fit`.
     """
+
+    answers_labels = True  # what "labels_only" asks for needs no memory for the scores of all classes at full size
 
     def __init__(
         self,
@@ -109,18 +111,26 @@ class Segmentor(nn.Module):
     def segment(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
         """Segment a list of Detectron2 inputs; those of one shape and one vocabulary run as one batch.
 
-        Returns: one `{"sem_seg": (K, height, width)}` each, in order; no result depends on the rest of the list.
+        Returns: one `{"sem_seg": (K, height, width)}` each, in order; no result depends on the rest of the list. An
+            input with a true "labels_only" gets `{"labels", "scores"}` instead, each (height, width): the class with
+            the highest score, of equals the first, and that score.
         """
         images = [self.prepare(batched_input["image"]) for batched_input in batched_inputs]
         groups: dict[tuple, list[int]] = {}
         for index, (image, batched_input) in enumerate(zip(images, batched_inputs, strict=True)):
             size = batched_input.get("height", image.shape[-2]), batched_input.get("width", image.shape[-1])
-            groups.setdefault((self.words_of(batched_input), tuple(image.shape), size), []).append(index)
+            labels_only = bool(batched_input.get("labels_only"))
+            groups.setdefault((self.words_of(batched_input), tuple(image.shape), size, labels_only), []).append(index)
         results: list[dict[str, Tensor]] = [{} for _ in images]
-        for (vocabulary, _, size), members in groups.items():
-            scores = self.score(torch.stack([images[index] for index in members]), *self.text(vocabulary), size)
-            for index, score in zip(members, scores, strict=True):
-                results[index]["sem_seg"] = score
+        for (vocabulary, _, size, labels_only), members in groups.items():
+            request = torch.stack([images[index] for index in members]), *self.text(vocabulary), size
+            if labels_only:
+                answers = dict(zip(("labels", "scores"), self.label(*request), strict=True))
+            else:
+                answers = {"sem_seg": self.score(*request)}
+            for name, values in answers.items():
+                for index, value in zip(members, values, strict=True):
+                    results[index][name] = value
         return results
 
     def score(self, images: Tensor, text: Tensor, classes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -128,6 +138,12 @@ class Segmentor(nn.Module):
         if self.sliding_window is None:
             return self.model(images, text, classes, size)
         return self.sliding_window(self.model, images, text, classes, size)
+
+    def label(self, images: Tensor, text: Tensor, classes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """`DenseModel.labels`, or the same by windows."""
+        if self.sliding_window is None:
+            return self.model.labels(images, text, classes, size)
+        return self.sliding_window.labels(self.model, images, text, classes, size)
 
     def prepare(self, image: Tensor) -> Tensor:
         """uint8 (3,H,W) RGB to [0,1] on the device, sides fitted to what the model takes."""
