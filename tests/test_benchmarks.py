@@ -123,7 +123,7 @@ def test_a_part_of_a_set_is_said(write, caplog):
     write(ROWS["voc_20_val"], "ab", "ab")
     with caplog.at_level(logging.WARNING):
         DatasetCatalog.get("voc_20_val")
-    assert "2 of 1,449 pictures: scores are not those of the whole benchmark" in caplog.text
+    assert "2 of 1,449 pictures: results are not those of the whole benchmark" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["coco_object_val", "coco_object_cliptrase_val", "pascal_context_60_val"])

@@ -65,15 +65,15 @@ def records(row: Benchmark, name: str) -> list[dict[str, str]]:
         raise ValueError(f"data set {name!r}: {error}; to prepare it: {_command(row)}") from error
     if len(pairs) != row.pictures:
         logger.warning(
-            f"{name}: {len(pairs):,} of {row.pictures:,} pictures: scores are not those of the whole benchmark"
+            f"{name}: {len(pairs):,} of {row.pictures:,} pictures: results are not those of the whole benchmark"
         )
     return pairs
 
 
 def _missing(row: Benchmark, name: str, folder: Path) -> str:
-    places = ", or ".join(f"{folder / images} with {folder / labels}" for images, labels in row.layouts)
+    places = ", or ".join(f"{images} with {labels}" for images, labels in row.layouts)
     return (
-        f"data set {name!r} is not below {folder.absolute()} ($DETECTRON2_DATASETS): looked for {places}. "
+        f"data set {name!r} is not below {folder.absolute()} ($DETECTRON2_DATASETS), where it would be {places}. "
         f"To prepare it: {_command(row)}; to get what that needs: ovss datasets download {row.preparation}"
     )
 
