@@ -5,24 +5,14 @@ train on from it or to evaluate it. Exit code 2: a mistake in what was asked for
 """
 
 import argparse
-import logging
 import sys
 
 from ovss import hub
 from ovss.d2 import catalog
-from ovss.d2.api import (
-    META_ARCH_REGISTRY,
-    CfgNode,
-    build_model,
-    comm,
-    default_argument_parser,
-    default_setup,
-    log_engine,
-    setup_logger,
-)
+from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, default_argument_parser
 from ovss.d2.devices import USER_ERRORS, launch_main, plain_message
-from ovss.d2.evaluator import evaluate
 from ovss.d2.resume import last_checkpoint
+from ovss.d2.run import run_evaluation, set_up
 from ovss.d2.segmentor import Segmentor
 from ovss.d2.trainer import Trainer
 
@@ -60,12 +50,10 @@ def check_training(cfg: CfgNode) -> None:
 def main(args: argparse.Namespace, device: str) -> None:
     """What each process runs."""
     cfg = load(args, device)
-    default_setup(cfg, args)
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ovss")
-    log_engine(logging.getLogger("ovss.train_net"))
     if args.eval_only:
-        evaluate(cfg, build_model(cfg).eval())
+        run_evaluation(cfg, args)
         return
+    set_up(cfg, args)
     trainer = Trainer(cfg)
     trainer.resume_or_load(args.resume)
     trainer.train()

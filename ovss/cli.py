@@ -114,8 +114,26 @@ def _export(args: argparse.Namespace) -> int:
     return export_released(args)
 
 
+def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("ids", nargs="*", metavar="ID", help="published figures, such as cliptrase-336-voc20")
+    add("--list", action="store_true", help="print all published figures")
+    add("--markdown", action="store_true", help="with --list: as docs/reproduce.md")
+    add("--weights", metavar="PATH", help="the published weights, a local file; the list says where they are from")
+    add("--num-gpus", type=int, default=1, help="processes, one per GPU, as for train_net.py (default: 1)")
+    add("--output", default="output/reproduce", metavar="FOLDER", help="where results go, into a folder for each ID")
+    add("--opts", nargs="*", default=[], metavar="KEY VALUE", help="config values to change, in pairs")
+
+
+def _reproduce(args: argparse.Namespace) -> int:
+    from ovss.reproduce import reproduce
+
+    return reproduce(args)
+
+
 COMMANDS = {
     "segment": Command("segment pictures on disk with words of your choice", _segment_arguments, _segment),
     "export-released": Command("write a trained CAT-Seg as its authors' code loads it", _export_arguments, _export),
     "datasets": Command("download and prepare the benchmarks", datasets.add_arguments, datasets.run),
+    "reproduce": Command("evaluate as published, expected and measured side by side", _reproduce_arguments, _reproduce),
 }

@@ -140,7 +140,7 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, dict[str, float]]:
         for loader, evaluator in tests
     }
     if comm.is_main_process():
-        logger.info(f"results in {_results_folder(cfg)}:\n{results_table(results, describe(cfg))}")
+        logger.info(f"results in {results_folder(cfg)}:\n{results_table(results, describe(cfg))}")
     return results
 
 
@@ -159,14 +159,15 @@ def build_evaluation(cfg: CfgNode, model: nn.Module) -> tuple[nn.Module, list[tu
     tests = [
         (
             build_detection_test_loader(cfg, name, mapper=InputMapper(transform, name)),
-            SemSegEvaluator(name, output_dir=str(_results_folder(cfg)), **scoring),
+            SemSegEvaluator(name, output_dir=str(results_folder(cfg)), **scoring),
         )
         for name in cfg.DATASETS.TEST
     ]
     return augmented(cfg, model), tests
 
 
-def _results_folder(cfg: CfgNode) -> Path:
+def results_folder(cfg: CfgNode) -> Path:
+    """Where `evaluate` writes."""
     return Path(cfg.OUTPUT_DIR) / ("inference_TTA" if cfg.TEST.AUG.ENABLED else "inference")
 
 

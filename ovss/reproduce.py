@@ -1,0 +1,149 @@
+"""The work of `ovss reproduce`: run published evaluations and put published and measured side by side.
+
+Imported only when it runs; the table is `ovss.published`, the evaluation that of train_net.py.
+"""
+
+import argparse
+import json
+import math
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ovss import published
+from ovss.comparison import Comparison
+from ovss.published import CONFIGS, Entry
+
+
+def reproduce(args: argparse.Namespace) -> int:
+    """List the table, or evaluate entries of it; the exit code is 1 where one of several failed (the others are done).
+
+    Raises:
+        ValueError: unknown id, missing weights or data, or a first evaluation that fails for a mistake of the user.
+        OSError: the output folder cannot be written.
+    """
+    if args.list:
+        print(_page() if args.markdown else published.plain_list())
+        return 0
+    if args.markdown or not args.ids:
+        raise ValueError("name an entry, or ask for --list (with or without --markdown)")
+    return run([published.find(id) for id in dict.fromkeys(args.ids)], args)
+
+
+def _page() -> str:
+    from ovss import hub
+    from ovss.d2.protocol import describe
+
+    configs = {entry.config for entry in published.entries().values()}
+    return published.markdown_page({config: describe(hub.load(str(CONFIGS / config))) for config in configs})
+
+
+def run(entries: Sequence[Entry], args: argparse.Namespace) -> int:
+    """Check what all entries need, then evaluate one after the other; see `reproduce`."""
+    from ovss.d2.devices import USER_ERRORS, plain_message
+    from ovss.d2.run import own_log
+
+    opts = {entry.id: options(entry, args) for entry in entries}
+    check_weights(entries, args.weights)
+    pictures = {entry.id: count_pictures(entry, opts[entry.id]) for entry in entries}
+    failed: list[str] = []
+    for entry in entries:
+        print(f"{entry.id}: {command(entry, args.num_gpus, opts[entry.id])}", flush=True)
+        try:
+            with own_log():
+                evaluate_entry(entry, args.num_gpus, opts[entry.id])
+        except (*USER_ERRORS, SystemExit) as error:
+            if entry is entries[0]:  # nothing is done yet, and the others need the same weights
+                raise
+            print(f"ovss: {entry.id} failed: {plain_message(error)}", file=sys.stderr)
+            failed.append(entry.id)
+            continue
+        comparison = compare(entry, opts[entry.id], pictures[entry.id], args)
+        path = comparison.write(Path(args.output) / entry.id)
+        print(f"\n{comparison.table()}\n\nwritten to {path} and .json", flush=True)
+    if failed:
+        print(f"ovss: {len(failed)} of {len(entries)} evaluations failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def options(entry: Entry, args: argparse.Namespace) -> list[str]:
+    """KEY VALUE words of an entry: its data set and settings, the weights, what the user changes, where results go."""
+    opts = ["DATASETS.TEST", f'("{entry.dataset}",)', *entry.settings]
+    opts += [entry.weights.setting, args.weights] if args.weights else []
+    return [*opts, *args.opts, "OUTPUT_DIR", str(Path(args.output) / entry.id)]
+
+
+def check_weights(entries: Sequence[Entry], path: str | None) -> None:
+    """Raise ValueError for entries of different weights, weights that have to be given, or a path that is not there."""
+    different = {entry.weights.file: entry.id for entry in entries}
+    if len(different) > 1:
+        named = ", ".join(f"{id} {file}" for file, id in different.items())
+        raise ValueError(f"these entries have different weights, run them apart: {named}")
+    weights = entries[0].weights
+    if path is None and weights.setting == "MODEL.WEIGHTS":
+        raise ValueError(f"{entries[0].id} needs --weights {weights.file}, from {weights.origin}")
+    if path is not None and not Path(path).exists():
+        raise ValueError(f"--weights {path}: no such file or folder; {weights.file} is from {weights.origin}")
+
+
+def count_pictures(entry: Entry, opts: Sequence[str]) -> int:
+    """The pictures of an entry's data set on this machine.
+
+    Raises:
+        ValueError: a mistake in the settings, or data that are not there or not prepared.
+    """
+    from ovss import hub
+    from ovss.d2.api import DatasetCatalog
+
+    cfg = hub.load(str(CONFIGS / entry.config), opts)
+    if tuple(cfg.DATASETS.TEST) != (entry.dataset,):
+        raise ValueError(f"--opts DATASETS.TEST {cfg.DATASETS.TEST}: {entry.id} is about {entry.dataset!r} alone")
+    return len(DatasetCatalog.get(entry.dataset))
+
+
+def _arguments(config: str, num_gpus: int, opts: Sequence[str]) -> list[str]:
+    """The command line of train_net.py."""
+    return ["--eval-only", "--config-file", config, "--num-gpus", str(num_gpus), *opts]
+
+
+def command(entry: Entry, num_gpus: int, opts: Sequence[str]) -> str:
+    """The same evaluation by train_net.py, for a shell."""
+    return shlex.join(["python", "train_net.py", *_arguments(f"configs/{entry.config}", num_gpus, opts)])
+
+
+def evaluate_entry(entry: Entry, num_gpus: int, opts: Sequence[str]) -> None:
+    """Evaluate in as many processes as train_net.py would; results are in OUTPUT_DIR."""
+    from ovss import hub
+    from ovss.d2.api import default_argument_parser
+    from ovss.d2.devices import launch_main
+
+    args = default_argument_parser().parse_args(_arguments(str(CONFIGS / entry.config), num_gpus, opts))
+    launch_main(_process, args, hub.load(args.config_file, args.opts).MODEL.DEVICE)
+
+
+def _process(args: argparse.Namespace, device: str) -> None:
+    """What each process runs."""
+    from ovss import hub
+    from ovss.d2.run import run_evaluation
+
+    run_evaluation(hub.load(args.config_file, [*args.opts, "MODEL.DEVICE", device]), args)
+
+
+def compare(entry: Entry, opts: Sequence[str], pictures: int, args: argparse.Namespace) -> Comparison:
+    """What an evaluation has written, beside what was published."""
+    from ovss import hub
+    from ovss.d2.evaluator import results_folder
+    from ovss.d2.protocol import describe
+
+    cfg = hub.load(str(CONFIGS / entry.config), opts)
+    results = results_folder(cfg) / f"{entry.dataset}.json"
+    told = {
+        "weights": args.weights or entry.weights.origin,
+        "changed settings": shlex.join(args.opts) or "none",
+        "command": command(entry, args.num_gpus, opts),
+        **describe(cfg),
+    }
+    scores = json.loads(results.read_text(encoding="utf-8"))["scores"]
+    measured = {name: math.nan if value is None else value for name, value in scores.items()}
+    return Comparison(entry=entry, measured=measured, pictures=pictures, told=told)
