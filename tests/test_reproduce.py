@@ -59,13 +59,13 @@ def test_measured_is_what_a_count_by_hand_gives(entry, tmp_path, capsys, restore
 
 
 def test_two_entries_have_logs_of_their_own_and_one_may_fail(entry, tmp_path, capsys, restored_loggers):
-    strict = Entry("strict", entry.config, "folder", (*entry.settings, "INPUT.SIZE_FIT", "none"), {}, TINY, "nowhere")
+    strict = Entry("not-this", entry.config, "folder", (*entry.settings, "INPUT.SIZE_FIT", "none"), {}, TINY, "nowhere")
     assert reproduce.run([entry, strict], arguments(tmp_path)) == 1
     captured = capsys.readouterr()
-    assert "strict failed: unknown INPUT.SIZE_FIT 'none'" in captured.err
-    assert "1 of 2 evaluations failed: strict" in captured.err
-    assert "strict" not in (tmp_path / "out/drawn-four/log.txt").read_text()
-    assert not (tmp_path / "out/strict/comparison.md").exists()
+    assert "not-this failed: unknown INPUT.SIZE_FIT 'none'" in captured.err
+    assert "1 of 2 evaluations failed: not-this" in captured.err
+    assert "not-this" not in (tmp_path / "out/drawn-four/log.txt").read_text()
+    assert not (tmp_path / "out/not-this/comparison.md").exists()
 
 
 def test_a_part_of_the_data_is_called_so():
