@@ -109,7 +109,8 @@ def test_missing_folders_name_the_commands(write):
 
 
 def test_lonely_files_are_named(write):
-    write(ROWS["voc_20_val"], "abc", "ab")
+    _, masks = write(ROWS["voc_20_val"], "abc", "ab")
+    (masks / "._a.png").write_bytes(b"what macOS leaves behind")
     assert len(DatasetCatalog.get("voc_20_val")) == 2, "JPEGImages holds the pictures of all sets"
     write(ROWS["voc_20_val"], "", "abx")
     with pytest.raises(ValueError, match=r"'VOC20': 1 of 3 files .* the first is x\.png; .*prepare voc --split val"):

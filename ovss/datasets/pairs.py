@@ -22,7 +22,7 @@ def pair_by_stem(
         ValueError: a folder is missing or empty, or a file has no partner.
     """
     pictures = _by_stem(images, find_images([images]) if images.is_dir() else [])
-    files = sorted(labels.iterdir()) if labels.is_dir() else []
+    files = [file for file in sorted(labels.iterdir()) if file.name[0] != "."] if labels.is_dir() else []
     label_files = _by_stem(labels, [file for file in files if file.suffix.lower() in label_suffixes])
     found = [(images, pictures), (labels, label_files)]
     for (here, mine), (there, theirs) in (found[::-1],) if shared else (found, found[::-1]):
