@@ -1,0 +1,177 @@
+"""ADE20K-847: labels and pictures of real files, and the rules on made ones."""
+
+import os
+import pickle
+import re
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from ovss.class_file import read_class_file
+from ovss.datasets.ade20k_full import class_index, convert, plan, resized
+from ovss.datasets.prepare import prepare
+from ovss.datasets.table import CLASSES
+
+FOLDER = "ADE20K_2021_17_01"
+PICTURES = f"{FOLDER}/images/ADE/validation/street"
+IDS = read_class_file(CLASSES / "ade20k_847.json").ids
+
+
+def colors_of(indices, instances=0):
+    """The annotation (H,W,3) in which each pixel has a class index."""
+    colors = np.stack([indices // 256 * 10, indices % 256, np.full_like(indices, instances)], axis=2)
+    return colors.astype(np.uint8)
+
+
+def write_pair(root, name, picture, colors):
+    folder = root / PICTURES
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(folder / f"{name}.jpg", quality=95)
+    Image.fromarray(colors).save(folder / f"{name}_seg.png")
+    return folder / f"{name}.jpg"
+
+
+def grey(height, width):
+    return np.full((height, width, 3), 100, np.uint8)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two val pictures of 4 x 6 and one of train: walls (2978) on the left, right of it no annotation, or no class."""
+    indices = np.full((4, 6), 2978)
+    indices[:, 3:] = [0, 1, 3688]
+    names = ["ADE_val_00000001", "ADE_train_00000001", "ADE_val_00000002"]
+    for name in names:
+        write_pair(tmp_path, name, grey(4, 6), colors_of(indices, instances=7))
+    index = {"filename": [f"{name}.jpg" for name in names], "folder": [PICTURES] * 3, "scene": ["/street"] * 3}
+    (tmp_path / FOLDER / "index_ade20k.pkl").write_bytes(pickle.dumps(index))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("split", "folder", "names"),
+    [
+        ("val", "validation", ["ADE_val_00000001", "ADE_val_00000002"]),
+        ("train", "training", ["ADE_train_00000001"]),
+    ],
+)
+def test_labels_and_pictures_of_a_split(root, split, folder, names):
+    outcome = prepare(plan(root, split), workers=1)
+    assert (outcome.written, outcome.failures) == (2 * len(names), [])
+    labels, pictures = (root / FOLDER / f"{kind}_detectron2" / folder for kind in ("annotations", "images"))
+    assert sorted(os.listdir(labels)) == [f"{name}.tif" for name in names]
+    assert sorted(os.listdir(pictures)) == [f"{name}.jpg" for name in names]
+    label = np.array(Image.open(labels / f"{names[0]}.tif"))
+    assert label.dtype == np.uint16
+    assert label.tolist() == [[0, 0, 0, 65535, 65535, 65535]] * 4
+
+
+def test_real_labels_are_those_of_the_official_script(tmp_path, shared):
+    """Pictures are stored at Pillow's own quality, 75, which published scores contain."""
+    samples = shared / "samples"
+    shutil.copytree(samples / "raw" / FOLDER, tmp_path / FOLDER)
+    outcome = prepare(plan(tmp_path, "val"), workers=1)
+    assert (outcome.written, outcome.failures) == (4, [])
+    expected = sorted((samples / "expected" / FOLDER / "annotations_detectron2/validation").iterdir())
+    assert len(expected) == 2
+    for path in expected:
+        written = tmp_path / path.relative_to(samples / "expected")
+        assert np.array_equal(np.array(Image.open(written)), np.array(Image.open(path)))
+        picture = tmp_path / FOLDER / "images_detectron2/validation" / f"{path.stem}.jpg"
+        with Image.open(picture) as image, Image.open(path) as label:
+            assert image.size == label.size
+            assert image.quantization == quantization_of_quality_75(tmp_path)
+
+
+def quantization_of_quality_75(folder):
+    Image.new("RGB", (8, 8)).save(folder / "75.jpg", quality=75)
+    with Image.open(folder / "75.jpg") as image:
+        return image.quantization
+
+
+def test_the_847_classes_in_their_order(tmp_path):
+    """Every id of the list, in a picture of one row, becomes its place in the list."""
+    indices = np.array([IDS])
+    label, _ = convert(write_pair(tmp_path, "ADE_val_1", grey(1, 847), colors_of(indices)), IDS)
+    assert label.tolist() == [list(range(847))]
+    assert (IDS[0], min(IDS), max(IDS)) == (2978, 6, 3156)
+
+
+@given(arrays(np.uint8, (3, 4, 3)))
+def test_class_index_pixel_by_pixel(colors):
+    expected = [[int(red / 10) * 256 + green for red, green, _ in row] for row in colors.tolist()]
+    assert class_index(colors).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((1536, 2048), (512, 683)),
+        ((1650, 2200), (512, 683)),
+        ((1467, 2200), (512, 768)),
+        ((2200, 1467), (768, 512)),
+        ((512, 4000), (512, 4000)),
+        ((600, 600), (512, 512)),
+        ((1024, 1025), (512, 512)),  # 512.5
+        ((1024, 1027), (512, 514)),  # 513.5
+    ],
+)
+def test_sizes(size, expected):
+    """The first three are those of real pictures. Halves go to the even number, as Python rounds."""
+    assert resized(*size) == expected
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(513, 560), st.integers(513, 700), st.integers(0, 2**32 - 1))
+def test_resizing_takes_the_nearest_label_and_mixes_the_picture(tmp_path_factory, height, width, seed):
+    """Labels: the pixel at floor(i / (new / old)). Picture: the bilinear mean of a ramp, up to the losses of JPEG."""
+    indices = np.random.default_rng(seed).choice(IDS, (height, width))
+    ramp = (np.add.outer(np.arange(height), np.arange(width)) * 0.2).astype(np.uint8)
+    picture = np.repeat(ramp[:, :, None], 3, axis=2)
+    label, resized_picture = convert(
+        write_pair(tmp_path_factory.mktemp("pair"), "ADE_val_1", picture, colors_of(indices)), IDS
+    )
+    sides = [(np.arange(new), new / old) for old, new in zip((height, width), label.shape, strict=True)]
+    rows, columns = (np.floor(place * (1 / scale)).astype(int) for place, scale in sides)
+    assert np.array_equal(np.array(IDS)[label], indices[rows][:, columns])
+    centres = [(place + 0.5) / scale - 0.5 for place, scale in sides]
+    assert np.abs(resized_picture[:, :, 0] - np.add.outer(*centres) * 0.2).max() < 3
+
+
+def test_a_grey_photo_becomes_rgb(tmp_path):
+    path = write_pair(tmp_path, "ADE_val_1", np.full((2, 3), 90, np.uint8), colors_of(np.zeros((2, 3), int)))
+    assert convert(path, IDS)[1].tolist() == [[[90, 90, 90]] * 3] * 2
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda picture, seg: seg.unlink(), "1_seg.png: no such file"),
+        (lambda picture, seg: picture.unlink(), "1.jpg: no such file"),
+        (lambda picture, seg: truncate(seg), "1_seg.png: "),
+        (lambda picture, seg: truncate(picture), "1.jpg: "),
+        (lambda picture, seg: seg.write_bytes(b"P6 1 1 255 abc"), "1_seg.png: cannot identify"),
+        (lambda picture, seg: Image.new("L", (6, 4)).save(seg), "1_seg.png: its mode is L, expected RGB or RGBA"),
+        (
+            lambda picture, seg: Image.new("RGB", (4, 6)).save(seg),
+            "1_seg.png is 4 x 6 px, its picture .*1.jpg 6 x 4 px",
+        ),
+    ],
+)
+def test_a_wrong_file_is_named_and_the_others_are_done(root, spoil, reason):
+    picture = root / PICTURES / "ADE_val_00000001.jpg"
+    spoil(picture, picture.with_name("ADE_val_00000001_seg.png"))
+    outcome = prepare(plan(root, "val"), workers=1)
+    assert outcome.written == 2
+    assert len(outcome.failures) == 1
+    assert re.search(reason, outcome.failures[0])
+    assert not (root / FOLDER / "annotations_detectron2/validation/ADE_val_00000001.tif").exists()
