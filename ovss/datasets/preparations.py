@@ -35,6 +35,13 @@ PREPARATIONS = {
         "ovss.datasets.coco_stuff", ("train", "val"), ("train", "val"), "COCO-Stuff 164k, 171 classes"
     ),
     "ade20k_150": Preparation("ovss.datasets.ade20k_150", ("train", "val"), ("val",), "ADE20K, 150 classes"),
+    "ade20k_full": Preparation("ovss.datasets.ade20k_full", ("train", "val"), ("val",), "ADE20K, 847 classes"),
+    "pascal_context_59": Preparation(
+        "ovss.datasets.pascal_context_59", ("train", "val"), ("val",), "PASCAL-Context, 59 classes"
+    ),
+    "pascal_context_459": Preparation(
+        "ovss.datasets.pascal_context_459", ("train", "val"), ("val",), "PASCAL-Context, 459 classes"
+    ),
     "voc": Preparation(
         "ovss.datasets.voc", ("train", "val"), ("val",), "PASCAL VOC 2012, 20 classes, with and without background"
     ),
