@@ -101,6 +101,13 @@ def test_label_0_is_ignored_with_a_warning(root):
     assert re.match("2 of 2 pictures: label 0 .* became 65535, unlabelled; the first is .*2008_000002.tif", note)
 
 
+def test_another_list_of_val_is_told(root):
+    (root / FOLDER / "pascalcontext_val.txt").write_text("2008_000002\n1999_000001\n")
+    notes = plan(root, "val").notes
+    assert len(notes) == 1
+    assert notes[0].endswith("pascalcontext_val.txt: 1 pictures are not of the official val, the first is 1999_000001")
+
+
 def test_label_460_is_no_class(root):
     path = write_map(root, NAMES[0], np.array([[1, 460, 2]] * 2, np.uint16))
     outcome = prepare(plan(root, "val"), workers=1)

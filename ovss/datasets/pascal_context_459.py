@@ -50,10 +50,16 @@ def _names(root: Path, split: str, maps: Path) -> tuple[list[str], list[str]]:
     """
     if split == "train":
         return [picture.name for picture in read_pictures(root, split)], []
+    official = read_names(SPLITS / "pascal_context_val.txt")
     own = root / FOLDER / "pascalcontext_val.txt"
     if own.is_file():
-        return read_names(own), []
-    official = read_names(SPLITS / "pascal_context_val.txt")
+        names = read_names(own)
+        strangers = sorted(set(names) - set(official))
+        if strangers:
+            return names, [
+                f"{own}: {len(strangers):,} pictures are not of the official val, the first is {strangers[0]}"
+            ]
+        return names, []
     names = [name for name in official if (maps / f"{name}.mat").is_file()]
     if not names:
         raise ValueError(f"{maps}: none of its label maps (.mat) is of val")
