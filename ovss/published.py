@@ -50,7 +50,7 @@ class Entry:
     @property
     def benchmark(self) -> Benchmark | None:
         """The row of the table of benchmarks; None for a data set of the user's."""
-        return next((row for row in BENCHMARKS if self.dataset in (row.name, *sum(row.names.values(), ()))), None)
+        return next((row for row in BENCHMARKS if self.dataset in row.all_names), None)
 
 
 @functools.cache
