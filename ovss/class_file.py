@@ -124,7 +124,10 @@ def _parse(content: dict[str, Any], path: Path, system: str) -> ClassFile:
 def _base(path: Path, name: str) -> dict[str, Any]:
     if not re.fullmatch(r"[\w-]+", name):
         raise ValueError(f'"based_on" {name!r}: give the name of a file beside this one, without its suffix')
-    base = _load(path.with_name(f"{name}.json"))
+    file = path.with_name(f"{name}.json")
+    if not file.is_file():
+        raise ValueError(f'"based_on" {name!r}: there is no {file}')
+    base = _load(file)
     if "based_on" in base:
         raise ValueError(f'"based_on" {name!r} is itself based on {base["based_on"]!r}: name that file')
     return base

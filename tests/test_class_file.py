@@ -75,7 +75,7 @@ MISTAKES = [
     ({"classes": [{"name": "a", "id": 1}, {"name": "b", "id": 1}]}, "2 classes have 1 different ids"),
     ({"based_on": "../x"}, r"'../x': give the name of a file beside this one"),
     ({"based_on": "classes"}, "'classes' is itself based on 'classes'"),
-    ({"based_on": "nowhere"}, "cannot be read"),
+    ({"based_on": "nowhere"}, r"'nowhere': there is no .*nowhere\.json"),
 ]  # fmt: skip
 
 
