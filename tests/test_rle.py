@@ -20,7 +20,7 @@ def decode(segmentation, size):
 
 def test_runs_go_down_the_columns():
     mask = [[0, 1, 1], [1, 1, 0]]  # by columns 0 1, 1 1, 1 0
-    assert read_runs({"size": [2, 3], "counts": [1, 4, 1]}, (2, 3)) == [1, 4, 1]
+    assert read_runs({"size": [2, 3], "counts": [1, 4, 1]}, (2, 3)).tolist() == [1, 4, 1]
     assert decode({"size": [2, 3], "counts": [1, 4, 1]}, (2, 3)).tolist() == mask
     assert decode({"size": [2, 3], "counts": "141"}, (2, 3)).tolist() == mask
 
@@ -36,7 +36,7 @@ def test_equals_pycocotools(pattern, tall, wide):
     height, width = mask.shape
     compressed = coco.encode(mask)
     text = {"size": [height, width], "counts": compressed["counts"].decode()}
-    runs = read_runs(text, mask.shape)
+    runs = read_runs(text, mask.shape).tolist()
     assert np.array_equal(decode(text, mask.shape), mask)
     assert np.array_equal(decode({"size": [height, width], "counts": runs}, mask.shape), mask)
     assert coco.frPyObjects({"size": [height, width], "counts": runs}, height, width) == compressed
@@ -66,9 +66,9 @@ def test_any_string_is_read_or_refused(counts):
         ({"size": [2, 3]}, "neither a string nor a list"),
         ({"size": [2, 3], "counts": "1é"}, "damaged"),
         ({"size": [2, 3], "counts": "1 "}, "damaged"),
-        ({"size": [2, 3], "counts": "oooooooooo0"}, "damaged"),
+        ({"size": [2, 3], "counts": "oooooooooo0"}, "too many characters"),
         ({"size": [2, 3], "counts": "14o"}, "ends in the middle"),
-        ({"size": [2, 3], "counts": ""}, "sum to 0"),
+        ({"size": [2, 3], "counts": ""}, "damaged"),
         ({"size": [2, 3], "counts": "1O6"}, "neither a string nor a list"),
     ],
 )
@@ -79,5 +79,5 @@ def test_hostile_runs_are_refused(segmentation, reason):
 
 
 def test_lengths_from_the_fourth_on_are_differences():
-    assert decompress("141") == [1, 4, 1]
-    assert decompress("1412O") == [1, 4, 1, 6, 0]
+    assert decompress("141").tolist() == [1, 4, 1]
+    assert decompress("1412O").tolist() == [1, 4, 1, 6, 0]
