@@ -134,6 +134,6 @@ def _reproduce(args: argparse.Namespace) -> int:
 COMMANDS = {
     "segment": Command("segment pictures on disk with words of your choice", _segment_arguments, _segment),
     "export-released": Command("write a trained CAT-Seg as its authors' code loads it", _export_arguments, _export),
-    "datasets": Command("download and prepare the benchmarks", datasets.add_arguments, datasets.run),
+    "datasets": Command("download, prepare and check the benchmarks", datasets.add_arguments, datasets.run),
     "reproduce": Command("evaluate as published, expected and measured side by side", _reproduce_arguments, _reproduce),
 }

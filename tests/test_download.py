@@ -107,7 +107,7 @@ def test_files_lie_where_preparation_looks(server, tmp_path, capsys, name):
         assert page in output.splitlines()[0]
     assert f"next: ovss datasets prepare {name}" in output
     unchecked = [file.name for file in SOURCES[name].files if not file.checksum]
-    assert [line.split(":")[0] for line in output.splitlines() if "nobody published a checksum" in line] == unchecked
+    assert [line.split(":")[0] for line in output.splitlines() if "no published checksum is known" in line] == unchecked
 
 
 def test_second_run_asks_for_nothing_and_sets_share_files(server, tmp_path, capsys):

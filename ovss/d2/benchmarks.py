@@ -62,7 +62,7 @@ def records(row: Benchmark, name: str) -> list[dict[str, str]]:
     try:
         pairs = pair_by_stem(*found, (row.label_suffix,), row.shared_pictures)
     except ValueError as error:
-        raise ValueError(f"data set {name!r}: {error}; to prepare it: {_command(row)}") from error
+        raise ValueError(f"data set {name!r}: {error}; to prepare it: {row.prepare_command}") from error
     if len(pairs) != row.pictures:
         logger.warning(
             f"{name}: {len(pairs):,} of {row.pictures:,} pictures: results are not those of the whole benchmark"
@@ -74,10 +74,5 @@ def _missing(row: Benchmark, name: str, folder: Path) -> str:
     places = ", or ".join(f"{images} with {labels}" for images, labels in row.layouts)
     return (
         f"data set {name!r} is not below {folder.absolute()} ($DETECTRON2_DATASETS), where it would be {places}. "
-        f"To prepare it: {_command(row)}; to get what that needs: ovss datasets download {row.preparation}"
+        f"To prepare it: {row.prepare_command}; to get what that needs: ovss datasets download {row.preparation}"
     )
-
-
-def _command(row: Benchmark) -> str:
-    """`_train` and `_val` end every name of the table."""
-    return f"ovss datasets prepare {row.preparation} --split {row.name.rsplit('_', 1)[1]}"

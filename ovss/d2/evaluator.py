@@ -21,9 +21,9 @@ from ovss.d2.api import (
     inference_on_dataset,
 )
 from ovss.d2.augmentation import AugmentedSegmentor, augmented
-from ovss.d2.mapper import InputMapper, InputTransform, size_mismatch
+from ovss.d2.mapper import InputMapper, InputTransform
 from ovss.d2.protocol import as_text, describe
-from ovss.datasets.pairs import read_labels
+from ovss.datasets.pairs import read_labels, size_mismatch
 from ovss.files import write_atomic
 from ovss.metrics import ConfusionMatrix, Scores, per_class_table, scores
 

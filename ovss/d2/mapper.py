@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import functional as TF
 
 from ovss.d2.api import CfgNode, MetadataCatalog, T
-from ovss.datasets.pairs import read_labels
+from ovss.datasets.pairs import read_labels, size_mismatch
 from ovss.images import ImageError, read_image
 
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -92,10 +92,3 @@ class InputMapper:
                 raise size_mismatch(record, labels.shape, image.shape)
             mapped["sem_seg"] = torch.from_numpy(self.transform.labels(labels))
         return mapped
-
-
-def size_mismatch(record: Mapping[str, Any], labels: tuple[int, ...], image: tuple[int, ...]) -> ValueError:
-    return ValueError(
-        f"label image {record['sem_seg_file_name']} is {labels[1]} x {labels[0]} px, its picture {record['file_name']} "
-        f"{image[1]} x {image[0]} px: they must be equal"
-    )

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 
 from ovss.d2.api import CfgNode, MetadataCatalog, T
 from ovss.d2.color import ColorAugSSD
-from ovss.d2.mapper import size_mismatch
-from ovss.datasets.pairs import read_labels
+from ovss.datasets.pairs import read_labels, size_mismatch
 from ovss.images import read_image
 from ovss.vocabulary import Vocabulary
 

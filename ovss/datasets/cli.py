@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_download(actions)
     _add_prepare(actions)
+    _add_check(actions)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,3 +70,23 @@ def _prepare(args: argparse.Namespace) -> int:
     from ovss.datasets.prepare_splits import prepare_splits
 
     return prepare_splits(args)
+
+
+def _add_check(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "say which sets are there and whole, and draw some of their pictures with their labels"
+    parser = actions.add_parser("check", help=text, description=text)
+    names = "a data set, by any of its names, or all of a preparation; default: all sets"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=names)
+    add_root(parser)
+    drawings = Path("output/datasets")
+    parser.add_argument(
+        "--output", type=Path, default=drawings, metavar="FOLDER", help=f"where SET.png goes; default: {drawings}"
+    )
+    parser.add_argument("--all-files", action="store_true", help="read every pair of files, not only those drawn")
+    parser.set_defaults(run_action=_check)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from ovss.datasets.check_sets import check_sets
+
+    return check_sets(args)

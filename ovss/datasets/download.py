@@ -64,7 +64,7 @@ def _get(file: Download, root: Path, keep_archives: bool) -> None:
     checked = (
         f"its checksum is the one that {file.published} publishes"
         if file.checksum
-        else "nobody published a checksum: only the length of the transfer and the sums inside the archive were checked"
+        else "no published checksum is known: only the transfer's length and the sums inside the archive were checked"
     )
     print(f"{file.name}: {size} bytes, {checked}", flush=True)
     for target, count in counts.items():

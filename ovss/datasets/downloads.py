@@ -1,6 +1,6 @@
 """The table of what `ovss datasets download` fetches: files, their sizes and checksums, and where they go.
 
-A figure is here only where somebody published it, and `published` says who: the benchmarks' own pages give none.
+A figure is here only where it was read in public code, and `published` says whose: the benchmarks' own pages have none.
 Standard library only.
 """
 
@@ -14,7 +14,7 @@ class Download:
     url: https, or http where the server has no other. name: the file's name on disk.
     folders: (path in the archive, path below the root of the data sets) pairs; what no pair names stays packed. A file
         that is no archive has one pair, ("", its path below the root).
-    size: bytes; None: nobody published it. checksum: "algorithm:digits", the algorithm one of `hashlib`'s; "": none.
+    size: bytes; None: not known. checksum: "algorithm:digits", the algorithm one of `hashlib`'s; "": not known.
     published: who published size and checksum. split: "train" or "val" where no other split needs the file.
     """
 

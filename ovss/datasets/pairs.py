@@ -1,7 +1,8 @@
 """Pairs of a picture and its label image: found in two folders, and how labels are read. numpy and ovss.images only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,8 +64,20 @@ def read_labels(path: str, label_map: Sequence[tuple[int, int]] = ()) -> np.ndar
         labels = read_label_image(path).astype(np.int64)
     except ImageError as error:
         raise ImageError(f"label image {error}") from error
+    return relabelled(labels, label_map)
+
+
+def relabelled(labels: np.ndarray, label_map: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Labels (H,W) int64 with the values of a `Benchmark.label_map` changed."""
     if not label_map:
         return labels
     values, new = np.array(sorted(label_map)).T
     place = np.minimum(np.searchsorted(values, labels), len(values) - 1)
     return np.where(values[place] == labels, new[place], labels)
+
+
+def size_mismatch(record: Mapping[str, Any], labels: tuple[int, ...], image: tuple[int, ...]) -> ValueError:
+    return ValueError(
+        f"label image {record['sem_seg_file_name']} is {labels[1]} x {labels[0]} px, its picture {record['file_name']} "
+        f"{image[1]} x {image[0]} px: they must be equal"
+    )

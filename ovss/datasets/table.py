@@ -48,6 +48,11 @@ class Benchmark:
         return CLASSES / f"{self.classes}.json"
 
     @property
+    def prepare_command(self) -> str:
+        """What prepares it: `_train` and `_val` end every name of the table."""
+        return f"ovss datasets prepare {self.preparation} --split {self.name.rsplit('_', 1)[1]}"
+
+    @property
     def all_names(self) -> tuple[str, ...]:
         """Its own name first."""
         return (self.name, *(name for names in self.names.values() for name in names))
