@@ -9,7 +9,7 @@ from typing import Any
 
 from cat_seg import released_keys as keys
 from cat_seg.released_keys import HEAD, OURS, Settings
-from ovss.datasets.table import BENCHMARKS
+from ovss.datasets.table import BY_NAME
 
 
 def translate(settings: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> tuple[Settings, str]:
@@ -122,8 +122,7 @@ def _check_words(split: str, settings: Mapping[str, Any], names: Any) -> None:
     words = keys.CLASS_FILES.get(_file_name(settings.get(key)))
     sets = _plain(names)
     for name in [sets] if isinstance(sets, str) else sets:
-        own = next((row.classes for row in BENCHMARKS if name in row.all_names), None)
-        if words and own != words:
+        if words and (name not in BY_NAME or BY_NAME[name].classes != words):
             raise ValueError(
                 f"{key} {settings[key]!r} has other words than {name!r} of DATASETS.{split}: "
                 "a data set comes with its own; leave the key out, or name the data set that it belongs to"

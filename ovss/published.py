@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ovss.datasets.table import BENCHMARKS, Benchmark
+from ovss.datasets.table import BY_NAME, Benchmark
 
 CONFIGS = Path(__file__).parent / "configs"
 NONE = "none published"
@@ -50,7 +50,7 @@ class Entry:
     @property
     def benchmark(self) -> Benchmark | None:
         """The row of the table of benchmarks; None for a data set of the user's."""
-        return next((row for row in BENCHMARKS if self.dataset in row.all_names), None)
+        return BY_NAME.get(self.dataset)
 
 
 @functools.cache

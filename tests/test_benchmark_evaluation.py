@@ -13,12 +13,11 @@ from ovss.d2.api import DatasetCatalog, MetadataCatalog
 from ovss.d2.evaluator import evaluate
 from ovss.d2.mapper import read_labels
 from ovss.d2.train_mapper import TrainMapper
-from ovss.datasets.table import BENCHMARKS
+from ovss.datasets.table import BENCHMARKS, BY_NAME
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT.parent / "shared/samples"
 CONFIG = str(ROOT / "configs/cliptrase/vitb16_d2.yaml")
-ROWS = {row.name: row for row in BENCHMARKS}
 VOC = ([[0, 0, 20, 255], [14, 14, 20, 255]], [[0, 20, 20, 3], [14, 14, 14, 3]])
 THINGS = ([[0, 79, 80, 170], [255, 95, 79, 0]], [[0, 79, 80, 80], [80, 0, 80, 0]])
 # Set -> labels and answer of the first picture; right and counted pixels, and IoU of its classes, of both pictures. The
@@ -63,7 +62,7 @@ def root(tmp_path, monkeypatch):
 
 def write(root, name, labels):
     """Write label images, and a grey picture for each, into the first layout."""
-    row = ROWS[name]
+    row = BY_NAME[name]
     images, masks = (root / folder for folder in row.layouts[0])
     images.mkdir(parents=True)
     masks.mkdir(parents=True)

@@ -15,9 +15,8 @@ import ovss.d2.catalog  # noqa: F401  enters them
 from ovss.d2 import benchmarks
 from ovss.d2.api import DatasetCatalog, MetadataCatalog
 from ovss.datasets.pairs import read_labels
-from ovss.datasets.table import BENCHMARKS
+from ovss.datasets.table import BENCHMARKS, BY_NAME
 
-ROWS = {row.name: row for row in BENCHMARKS}
 CASES = [(row, layout, name) for row in BENCHMARKS for layout in row.layouts for name in row.all_names]
 
 
@@ -88,7 +87,7 @@ def test_facts_of_the_registrations():
 
 
 def test_the_root_is_that_of_the_moment(write, monkeypatch):
-    row = ROWS["ade20k_150_val"]
+    row = BY_NAME["ade20k_150_val"]
     write(row, "a", "a")
     assert len(DatasetCatalog.get("ADE150")) == 1
     monkeypatch.setenv("DETECTRON2_DATASETS", "nowhere")
@@ -109,19 +108,19 @@ def test_missing_folders_name_the_commands(write):
 
 
 def test_lonely_files_are_named(write):
-    _, masks = write(ROWS["voc_20_val"], "abc", "ab")
+    _, masks = write(BY_NAME["voc_20_val"], "abc", "ab")
     (masks / "._a.png").write_bytes(b"what macOS leaves behind")
     assert len(DatasetCatalog.get("voc_20_val")) == 2, "JPEGImages holds the pictures of all sets"
-    write(ROWS["voc_20_val"], "", "abx")
+    write(BY_NAME["voc_20_val"], "", "abx")
     with pytest.raises(ValueError, match=r"'VOC20': 1 of 3 files .* the first is x\.png; .*prepare voc --split val"):
         DatasetCatalog.get("VOC20")
-    write(ROWS["coco_stuff_val"], "ab", "a")
+    write(BY_NAME["coco_stuff_val"], "ab", "a")
     with pytest.raises(ValueError, match=r"1 of 2 files .* the first is b\.jpg"):
         DatasetCatalog.get("coco_object_val")
 
 
 def test_a_part_of_a_set_is_said(write, caplog):
-    write(ROWS["voc_20_val"], "ab", "ab")
+    write(BY_NAME["voc_20_val"], "ab", "ab")
     with caplog.at_level(logging.WARNING):
         DatasetCatalog.get("voc_20_val")
     assert "2 of 1,449 pictures: results are not those of the whole benchmark" in caplog.text
@@ -131,9 +130,9 @@ def test_a_part_of_a_set_is_said(write, caplog):
 def test_label_maps_as_they_are_read(name, tmp_path):
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     Image.fromarray(values).save(tmp_path / "x.png")
-    mapped = dict(ROWS[name].label_map)
+    mapped = dict(BY_NAME[name].label_map)
     expected = [mapped.get(value, value) for value in range(256)]
-    assert read_labels(str(tmp_path / "x.png"), ROWS[name].label_map).ravel().tolist() == expected
+    assert read_labels(str(tmp_path / "x.png"), BY_NAME[name].label_map).ravel().tolist() == expected
 
 
 VALUES = st.integers(0, 65535)

@@ -8,7 +8,8 @@ import numpy as np
 from ovss.class_file import read_class_file
 from ovss.datasets.label_images import UNLABELLED, read_values, relabel, unknown_values
 from ovss.datasets.prepare import Plan
-from ovss.datasets.source_files import benchmark, plan_folder
+from ovss.datasets.source_files import plan_folder
+from ovss.datasets.table import BY_NAME
 
 
 def plan(root: Path, split: str) -> Plan:
@@ -17,7 +18,7 @@ def plan(root: Path, split: str) -> Plan:
     Raises:
         ValueError: no label image is there.
     """
-    return plan_folder(root, benchmark(f"ade20k_150_{split}"), convert, "ADEChallengeData2016.zip")
+    return plan_folder(root, BY_NAME[f"ade20k_150_{split}"], convert, "ADEChallengeData2016.zip")
 
 
 def convert(path: Path) -> list[np.ndarray]:
@@ -36,5 +37,5 @@ def convert(path: Path) -> list[np.ndarray]:
 @cache
 def table() -> dict[int, int]:
     """What becomes of each value."""
-    ids = read_class_file(benchmark("ade20k_150_val").class_file).ids
+    ids = read_class_file(BY_NAME["ade20k_150_val"].class_file).ids
     return {0: UNLABELLED, **{value: label for label, value in enumerate(ids)}}

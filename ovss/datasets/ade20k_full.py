@@ -15,7 +15,7 @@ from PIL import Image
 from ovss.class_file import read_class_file
 from ovss.datasets.ade20k_index import IMAGES, INDEX, find_pictures
 from ovss.datasets.prepare import Item, Plan
-from ovss.datasets.source_files import benchmark
+from ovss.datasets.table import BY_NAME
 from ovss.images import check_size
 
 SHORT_SIDE = 512  # pixels, of pictures whose shorter side is longer
@@ -25,7 +25,7 @@ UNLABELLED = 65535
 
 def plan(root: Path, split: str) -> Plan:
     """One label image and one picture for each picture of the split that the index names."""
-    row = benchmark(f"ade20k_847_{split}")
+    row = BY_NAME[f"ade20k_847_{split}"]
     pictures, labels = (root / folder for folder in row.layouts[0])
     ids = read_class_file(row.class_file).ids
     items = [

@@ -11,7 +11,8 @@ import numpy as np
 from ovss.class_file import read_class_file
 from ovss.datasets.label_images import UNLABELLED, read_values, relabel, warn_of_unknown
 from ovss.datasets.prepare import Plan
-from ovss.datasets.source_files import benchmark, plan_folder
+from ovss.datasets.source_files import plan_folder
+from ovss.datasets.table import BY_NAME
 
 
 def plan(root: Path, split: str) -> Plan:
@@ -20,7 +21,7 @@ def plan(root: Path, split: str) -> Plan:
     Raises:
         ValueError: no label image is there.
     """
-    return plan_folder(root, benchmark(f"coco_stuff_{split}"), convert, "stuffthingmaps_trainval2017.zip")
+    return plan_folder(root, BY_NAME[f"coco_stuff_{split}"], convert, "stuffthingmaps_trainval2017.zip")
 
 
 def convert(path: Path) -> list[np.ndarray]:
@@ -33,5 +34,5 @@ def convert(path: Path) -> list[np.ndarray]:
 @cache
 def table() -> dict[int, int]:
     """What becomes of each value."""
-    ids = read_class_file(benchmark("coco_stuff_val").class_file).ids
+    ids = read_class_file(BY_NAME["coco_stuff_val"].class_file).ids
     return {**{value: label for label, value in enumerate(ids)}, UNLABELLED: UNLABELLED}

@@ -12,8 +12,8 @@ import numpy as np
 from ovss.datasets.detail import FOLDER, read_pictures
 from ovss.datasets.mat_file import read_uint16
 from ovss.datasets.prepare import Item, Plan
-from ovss.datasets.source_files import benchmark, folder_problems, read_names
-from ovss.datasets.table import SPLITS
+from ovss.datasets.source_files import folder_problems, read_names
+from ovss.datasets.table import BY_NAME, SPLITS
 
 CLASSES = 459
 UNLABELLED = 65535
@@ -25,7 +25,7 @@ def plan(root: Path, split: str) -> Plan:
     Raises:
         ValueError: no label maps, or no list of the split's pictures.
     """
-    row = benchmark(f"pascal_context_459_{split}")
+    row = BY_NAME[f"pascal_context_459_{split}"]
     pictures, labels = (root / folder for folder in row.layouts[0])
     maps = root / FOLDER / "trainval"
     if not maps.is_dir():

@@ -14,8 +14,8 @@ from ovss.datasets.detail import FILE, Picture, read_pictures
 from ovss.datasets.label_images import UNLABELLED
 from ovss.datasets.prepare import Item, Plan
 from ovss.datasets.rle import paint, read_runs
-from ovss.datasets.source_files import benchmark, folder_problems, read_names
-from ovss.datasets.table import SPLITS
+from ovss.datasets.source_files import folder_problems, read_names
+from ovss.datasets.table import BY_NAME, SPLITS
 
 
 def plan(root: Path, split: str) -> Plan:
@@ -24,7 +24,7 @@ def plan(root: Path, split: str) -> Plan:
     Raises:
         ValueError: the annotation file is missing, or is none.
     """
-    row = benchmark(f"pascal_context_59_{split}")
+    row = BY_NAME[f"pascal_context_59_{split}"]
     folder, labels = (root / folder for folder in row.layouts[0])
     pictures = read_pictures(root, split)
     indices = {category: index for index, category in enumerate(read_class_file(row.class_file).ids)}
@@ -45,7 +45,7 @@ def _region_notes(pictures: Sequence[Picture]) -> Iterator[str]:
     empty = [picture.name for picture in pictures if not picture.regions]
     if empty:
         yield f"{len(empty):,} pictures have no region and become unlabelled as a whole, the first is {empty[0]}.jpg"
-    known = {0, *read_class_file(benchmark("pascal_context_459_val").class_file).ids}
+    known = {0, *read_class_file(BY_NAME["pascal_context_459_val"].class_file).ids}
     unknown = [
         (category, picture.name) for picture in pictures for category, _ in picture.regions if category not in known
     ]

@@ -8,12 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ovss.datasets.prepare import Item, Plan
-from ovss.datasets.table import BENCHMARKS, Benchmark
-
-
-def benchmark(name: str) -> Benchmark:
-    """The row of the table of benchmarks that has this name."""
-    return next(row for row in BENCHMARKS if row.name == name)
+from ovss.datasets.table import Benchmark
 
 
 def listed(folder: Path, suffix: str) -> list[Path]:

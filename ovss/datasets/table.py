@@ -181,3 +181,5 @@ BENCHMARKS = (
     _VOC_20B,
     replace(_VOC_20B, name="voc_21_val", classes="voc_21", names=_names(cliptrase="VOC21")),
 )  # fmt: skip
+# By own and official names.
+BY_NAME = {name: row for row in BENCHMARKS for name in row.all_names}

@@ -11,8 +11,8 @@ import numpy as np
 from ovss.class_file import read_class_file
 from ovss.datasets.label_images import UNLABELLED, read_values, relabel, warn_of_unknown
 from ovss.datasets.prepare import Item, Plan
-from ovss.datasets.source_files import benchmark, folder_problems, listed, read_names
-from ovss.datasets.table import SPLITS
+from ovss.datasets.source_files import folder_problems, listed, read_names
+from ovss.datasets.table import BY_NAME, SPLITS
 
 FOLDERS = ("VOCdevkit/VOC2012", "VOC2012")  # CAT-Seg's layout, CLIPtrase's
 OUTPUTS = {  # what background becomes in each
@@ -45,7 +45,7 @@ def plan(root: Path, split: str) -> Plan:
         )
         for name in names
     ]
-    expected = benchmark(f"voc_20_{split}").pictures
+    expected = BY_NAME[f"voc_20_{split}"].pictures
     return Plan(items, expected, (masks, pictures), notes, folder_problems(pictures))
 
 
@@ -84,5 +84,5 @@ def convert(path: Path, backgrounds: tuple[int, ...]) -> list[np.ndarray | None]
 @cache
 def table(background: int) -> dict[int, int]:
     """What becomes of each value."""
-    ids = read_class_file(benchmark("voc_20_val").class_file).ids
+    ids = read_class_file(BY_NAME["voc_20_val"].class_file).ids
     return {**{value: label for label, value in enumerate(ids)}, 0: background, UNLABELLED: UNLABELLED}
