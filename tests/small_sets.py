@@ -1,9 +1,12 @@
 """Small benchmarks in the official folders and formats, for the tests of their preparation."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from ovss.datasets.detail import FILE, FOLDER
 
 
 def save_label(path: Path, values: np.ndarray | list[list[int]], palette: bool = False) -> Path:
@@ -29,3 +32,20 @@ def read(path: Path) -> list[list[int]]:
     with Image.open(path) as image:
         assert image.mode == "L"
         return np.asarray(image).tolist()
+
+
+def region(image_id: int, category: int, size: tuple[int, int], counts: object) -> dict:
+    """An entry of PASCAL-Context's annotation file."""
+    return {"image_id": image_id, "category_id": category, "segmentation": {"size": list(size), "counts": counts}}
+
+
+def save_annotations(root: Path, pictures: dict[str, tuple[str, tuple[int, int]]], regions: list[dict]) -> None:
+    """PASCAL-Context's annotation file and photos for `pictures` {name: (phase, (height, width))}, numbered from 0."""
+    (root / FOLDER / "JPEGImages").mkdir(parents=True)
+    images = []
+    for number, (name, (phase, (height, width))) in enumerate(pictures.items()):
+        images.append(
+            {"image_id": number, "file_name": f"{name}.jpg", "height": height, "width": width, "phase": phase}
+        )
+        Image.new("RGB", (width, height)).save(root / FOLDER / "JPEGImages" / f"{name}.jpg")
+    (root / FILE).write_text(json.dumps({"images": images, "annos_segmentation": regions, "parts": []}))

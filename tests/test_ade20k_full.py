@@ -1,9 +1,8 @@
-"""ADE20K-847: labels and pictures of real files, and the rules on made ones."""
+"""ADE20K-847: labels and pictures by rules that are counted by hand; test_prepare_splits.py has real ones."""
 
 import os
 import pickle
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -71,27 +70,14 @@ def test_labels_and_pictures_of_a_split(root, split, folder, names):
     assert label.tolist() == [[0, 0, 0, 65535, 65535, 65535]] * 4
 
 
-def test_real_labels_are_those_of_the_official_script(tmp_path, shared):
-    """Pictures are stored at Pillow's own quality, 75, which published scores contain."""
-    samples = shared / "samples"
-    shutil.copytree(samples / "raw" / FOLDER, tmp_path / FOLDER)
-    outcome = prepare(plan(tmp_path, "val"), workers=1)
-    assert (outcome.written, outcome.failures) == (4, [])
-    expected = sorted((samples / "expected" / FOLDER / "annotations_detectron2/validation").iterdir())
-    assert len(expected) == 2
-    for path in expected:
-        written = tmp_path / path.relative_to(samples / "expected")
-        assert np.array_equal(np.array(Image.open(written)), np.array(Image.open(path)))
-        picture = tmp_path / FOLDER / "images_detectron2/validation" / f"{path.stem}.jpg"
-        with Image.open(picture) as image, Image.open(path) as label:
-            assert image.size == label.size
-            assert image.quantization == quantization_of_quality_75(tmp_path)
-
-
-def quantization_of_quality_75(folder):
-    Image.new("RGB", (8, 8)).save(folder / "75.jpg", quality=75)
-    with Image.open(folder / "75.jpg") as image:
-        return image.quantization
+def test_pictures_are_stored_at_pillows_own_quality(root):
+    """75: published scores contain what it loses."""
+    prepare(plan(root, "val"), workers=1)
+    Image.fromarray(grey(4, 6)).save(root / "75.jpg", quality=75)
+    with Image.open(root / f"{FOLDER}/images_detectron2/validation/ADE_val_00000001.jpg") as picture:
+        assert picture.size == (6, 4)
+        with Image.open(root / "75.jpg") as expected:
+            assert picture.quantization == expected.quantization
 
 
 def test_the_847_classes_in_their_order(tmp_path):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from context_fixture import region, write_annotations
+from small_sets import region, save_annotations
 
 from ovss.datasets import detail
 from ovss.datasets.detail import FILE, Picture, read_pictures
@@ -14,7 +14,7 @@ REGION = region(0, 2, (2, 3), [6])
 
 def test_pictures_of_a_phase_with_their_regions_in_order(tmp_path):
     regions = [region(1, 5, (4, 4), [16]), REGION, region(0, 9, (2, 3), "6"), region(77, 9, (2, 3), [6])]
-    write_annotations(tmp_path, {"2008_000002": ("val", (2, 3)), "2008_000003": ("train", (4, 4))}, regions)
+    save_annotations(tmp_path, {"2008_000002": ("val", (2, 3)), "2008_000003": ("train", (4, 4))}, regions)
     masks = [{"size": [2, 3], "counts": [6]}, {"size": [2, 3], "counts": "6"}]
     assert read_pictures(tmp_path, "val") == [Picture("2008_000002", 2, 3, [(2, masks[0]), (9, masks[1])])]
     assert [picture.name for picture in read_pictures(tmp_path, "train")] == ["2008_000003"]
