@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_training import CONFIG, SMALL, as_opts
 
 import cat_seg.d2
 from ovss import hub
@@ -17,16 +18,14 @@ from ovss.vocabulary import Vocabulary
 CONFIGS = Path(__file__).parent.parent / "configs"
 ROWS = {name: row for row in BENCHMARKS for name in row.all_names}
 VOC_20B, VOC_21 = "voc_2012_test_background_sem_seg", "VOC21"
-SMALL = {
-    "MODEL.CAT_SEG.RESOLUTION": 64,
-    "MODEL.CAT_SEG.WINDOW": 4,
-    "MODEL.CAT_SEG.GUIDANCE_LAYERS": [1, 2],
+SETTINGS = {
+    **{key: value for key, value in SMALL.items() if not key.startswith(("DATASETS", "MODEL.CLIP"))},
+    "MODEL.CAT_SEG.CLASS_TOKENS": 64,
+    "TEST.SLIDING_WINDOW": True,
     "TEST.WINDOW_CANVAS": [96, 96],
     "TEST.WINDOW_SIZE": 64,
     "TEST.WINDOW_OVERLAP": 0.5,
     "INPUT.MIN_SIZE_TEST": 80,
-    "MODEL.DEVICE": "cpu",
-    "DATALOADER.NUM_WORKERS": 0,
 }
 
 
@@ -48,9 +47,8 @@ def test_voc_20b_is_the_authors_merge(tmp_path, monkeypatch, small_clip):
     write(tmp_path / "data", VOC_20B, labels)
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "data"))
     monkeypatch.setattr(cat_seg.d2, "load_clip", lambda name, weights: small_clip)
-    opts = [str(word) for pair in SMALL.items() for word in pair]
-    opts += ["DATASETS.TEST", f"('{VOC_20B}',)", "OUTPUT_DIR", str(tmp_path / "out")]
-    cfg = hub.load(str(CONFIGS / "cat_seg/vitb_384.yaml"), opts)
+    opts = as_opts(SETTINGS, {"DATASETS.TEST": (VOC_20B,), "OUTPUT_DIR": tmp_path / "out"})
+    cfg = hub.load(CONFIG, opts)
     torch.manual_seed(0)
     model = build_model(cfg).eval()
     measured = evaluate(cfg, model)[VOC_20B]
