@@ -5,9 +5,10 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 Input = TypeVar("Input")
@@ -32,21 +33,44 @@ def map_in_order(function: Callable[[Input], Answer], inputs: Iterable[Input], w
     if workers == 1:
         yield from map(function, inputs)
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
-    pending: deque[Future[Answer]] = deque()
-    try:
-        for given in inputs:
-            pending.append(pool.submit(function, given))
-            if len(pending) >= 4 * workers:
+    with _postponed_interrupts() as interrupted:
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
+        pending: deque[Future[Answer]] = deque()
+        try:
+            for given in inputs:
+                pending.append(pool.submit(function, given))
+                if len(pending) >= 4 * workers:
+                    yield pending.popleft().result()
+                if interrupted:
+                    break
+            while pending and not interrupted:
                 yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    except BrokenProcessPool as error:
-        raise ChildProcessError(
-            f"one of {workers} worker processes was killed, perhaps for want of memory: run again, with fewer workers"
-        ) from error
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                f"one of {workers} worker processes was killed, perhaps for want of memory: run with fewer"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _postponed_interrupts() -> Iterator[list[int]]:
+    """Interrupts go into a list, and become one KeyboardInterrupt at the end.
+
+    Raised inside the pool's own code, such as by a second Ctrl-C while it shuts down, it leaves processes that wait for
+    each other forever.
+    """
+    interrupts: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # it alone is interrupted
+        yield interrupts
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        yield interrupts
     finally:
-        pool.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGINT, before)
+        if interrupts:
+            raise KeyboardInterrupt
 
 
 def _start_worker() -> None:
