@@ -12,6 +12,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("project", deadline=None, derandomize=True)  # the same examples everywhere, however slow
+settings.load_profile("project")
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

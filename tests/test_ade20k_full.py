@@ -112,7 +112,7 @@ def test_sizes(size, expected):
     assert resized(*size) == expected
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(513, 560), st.integers(513, 700), st.integers(0, 2**32 - 1))
 def test_resizing_takes_the_nearest_label_and_mixes_the_picture(tmp_path_factory, height, width, seed):
     """Labels: the pixel at floor(i / (new / old)). Picture: the bilinear mean of a ramp, up to the losses of JPEG."""
