@@ -24,6 +24,7 @@ class Served:
     redirect: str = ""
     pause: float = 0  # seconds after each KiB
     wrong_part: int = 0  # added to the first byte of a partial answer
+    says_part: bool = True  # send Content-Range with it
 
     @property
     def etag(self) -> str:
@@ -72,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = served.content[start:]
         self.send_response(206 if start else 200)
-        if start:
+        if start and served.says_part:
             first = start + served.wrong_part
             self.send_header("Content-Range", f"bytes {first}-{len(served.content) - 1}/{len(served.content)}")
         if served.validator:

@@ -6,6 +6,7 @@ import json
 import re
 import tarfile
 import zipfile
+from collections import namedtuple
 from dataclasses import replace
 
 import pytest
@@ -141,6 +142,25 @@ def test_file_that_fails_does_not_stop_the_others(server, tmp_path, capsys):
     server.files["val2017.zip"].content = ARCHIVES["val2017.zip"]
     server.files["stuffthingmaps_trainval2017.zip"].code = 200
     assert run("coco_stuff", "--root", tmp_path) == 0
+
+
+def test_copy_from_elsewhere_is_checked_and_used(server, tmp_path):
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads/ADEChallengeData2016.zip").write_bytes(ARCHIVES["ADEChallengeData2016.zip"])
+    assert run("ade20k_150", "--root", tmp_path) == 0
+    assert server.requests == []
+    assert (tmp_path / PREPARATION_READS["ade20k_150"][0]).exists()
+
+
+def test_disk_that_holds_the_archive_alone_is_told_at_once(server, tmp_path, monkeypatch, capsys):
+    size = len(ARCHIVES["val2017.zip"])
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(0, 0, 2 * size - 1))
+    run("coco_stuff", "--root", tmp_path, "--split", "val")
+    assert (
+        f"val2017.zip and its contents need about {2 * size} bytes more, {2 * size - 1} are free"
+        in capsys.readouterr().err
+    )
 
 
 def test_damage_without_a_published_checksum_is_met_by_the_archives_own(server, tmp_path, capsys):

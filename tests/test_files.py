@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ovss.files import write_atomic
+from ovss.files import remove_half_written, write_atomic
 
 
 def test_replaces_or_leaves_everything_as_it_was(tmp_path):
@@ -38,3 +38,15 @@ def test_mode_is_the_umasks(tmp_path):
     write_atomic(tmp_path / "plain", lambda file: file.write(b"x"))
     write_atomic(tmp_path / "tensors", lambda file: save_file({"x": torch.zeros(1)}, file.name))
     assert [oct(path.stat().st_mode & 0o777) for path in sorted(tmp_path.iterdir())] == ["0o640", "0o640"]
+
+
+def test_half_written_files_of_killed_runs_are_told_from_others(tmp_path):
+    def be_killed(file):
+        names.append(os.path.basename(file.name))
+
+    names: list[str] = []
+    write_atomic(tmp_path / "a.json", be_killed)
+    for name in (names[0], ".hidden", ".a.json.tmp", "a.0123abcd.tmp"):
+        (tmp_path / name).touch()
+    remove_half_written(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".a.json.tmp", ".hidden", "a.0123abcd.tmp", "a.json"]

@@ -123,8 +123,9 @@ def test_file_that_changed_between_tries_is_not_mixed(server, tmp_path, monkeypa
     assert fetch(unchecked, tmp_path).read_bytes() == CONTENT
 
 
-def test_part_of_another_size_or_place_is_thrown_away(server, tmp_path):
-    server.files["a.zip"] = Served(CONTENT, drops=[100_000], wrong_part=7)
+@pytest.mark.parametrize("part", [{"wrong_part": 7}, {"says_part": False}], ids=str)
+def test_part_of_another_place_is_not_used(server, tmp_path, part):
+    server.files["a.zip"] = Served(CONTENT, drops=[100_000], **part)
     assert fetch(file_of(server), tmp_path).read_bytes() == CONTENT
     assert [asked for _, asked in server.requests] == ["", "bytes=100000-", ""]
 

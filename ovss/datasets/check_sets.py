@@ -58,12 +58,15 @@ def _is_called(row: Benchmark, name: str) -> bool:
 def _cells(state: State) -> tuple[str, ...]:
     """One line of the table, see `COLUMNS`."""
     row = state.row
-    sources, official = ("yes", "part", "no")[len(state.missing)], f"{row.pictures:,}"
-    if state.labels is None:
-        step = f"ovss datasets download {row.preparation}" if state.missing else row.prepare_command
-        return row.name, sources, "no", "", official, step
-    prepared = "broken" if state.problem else "yes" if state.whole else "part"
-    return row.name, sources, prepared, f"{state.count:,}", official, "" if state.whole else row.prepare_command
+    step = f"ovss datasets download {row.preparation}" if state.missing else row.prepare_command
+    return (
+        row.name,
+        ("yes", "part", "no")[len(state.missing)],
+        "no" if state.labels is None else "broken" if state.problem else "yes" if state.whole else "part",
+        f"{state.count:,}" if state.count else "",
+        f"{row.pictures:,}",
+        "" if state.whole else step,
+    )
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:

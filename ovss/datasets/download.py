@@ -6,6 +6,7 @@ Imports the standard library, tqdm and this package.
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +36,11 @@ def download(name: str, root: Path, splits: Sequence[str], keep_archives: bool) 
             failed += 1
             print(f"ovss: {name}: {error}", file=sys.stderr)
     if failed:
-        print(f"ovss: {failed} of {len(files)} files of {name} could not be downloaded", file=sys.stderr)
+        print(
+            f"ovss: {failed} of {len(files)} files of {name} could not be downloaded. A copy from elsewhere, put into "
+            f"{root / 'downloads'} under the same name, is checked and used",
+            file=sys.stderr,
+        )
         return 1
     print(f"{name}: all there below {root}; next: ovss datasets prepare {name}")
     return 0
@@ -48,6 +53,7 @@ def _get(file: Download, root: Path, keep_archives: bool) -> None:
     if _is_unpacked(file, note, root):
         print(f"{file.name}: was unpacked before")
         return
+    _warn_of_space(file, folder)
     archive = fetch(file, folder)
     size = archive.stat().st_size
     try:
@@ -69,6 +75,22 @@ def _get(file: Download, root: Path, keep_archives: bool) -> None:
     print(f"{file.name}: {size} bytes, {checked}", flush=True)
     for target, count in counts.items():
         print(f"  {count} files in {root / target}", flush=True)
+
+
+def _warn_of_space(file: Download, folder: Path) -> None:
+    """Say at once that the contents will not fit either; a folder that is a link to another disk may still hold them.
+
+    Photos and label images are packed already: what comes out of an archive is about as large as the archive.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    there = [folder / file.name, folder / f"{file.name}.part"]
+    have = sum(path.stat().st_size for path in there if path.exists())
+    needed, free = 2 * (file.size or 0) - have, shutil.disk_usage(folder).free
+    if needed > free:
+        print(
+            f"ovss: warning: {file.name} and its contents need about {needed} bytes more, {free} are free in {folder}",
+            file=sys.stderr,
+        )
 
 
 def _is_unpacked(file: Download, note: Path, root: Path) -> bool:

@@ -4,7 +4,6 @@ A set's module (coco_stuff.py, voc.py, ...) says what to make of what, `plan(roo
 written, kept, checked and reported is here. Imports numpy and Pillow (ovss/images.py) and tqdm.
 """
 
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,10 +17,8 @@ from tqdm import tqdm
 
 from ovss.datasets.parallel import map_in_order
 from ovss.datasets.prepared_files import encode, whole_size
-from ovss.files import write_atomic
+from ovss.files import remove_half_written, write_atomic
 from ovss.images import ImageError, image_size
-
-LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")  # of `write_atomic`
 
 
 @dataclass(frozen=True)
@@ -174,9 +171,7 @@ def _open_folder(folder: Path) -> None:
     """Make a folder of outputs, or clear it of what killed runs left half-written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.iterdir():
-            if LEFTOVER.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+        remove_half_written(folder)
     except OSError as error:
         raise _no_writing(folder, error) from error
 

@@ -19,7 +19,7 @@ from typing import IO, BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
-from ovss.files import write_atomic
+from ovss.files import remove_half_written, write_atomic
 
 Folders = Sequence[tuple[str, str]]  # (path in the archive, path below the root)
 
@@ -60,6 +60,8 @@ def unpack(archive: Path, folders: Folders, root: Path) -> dict[str, int]:
             for path, member in tqdm(missing.items(), unit="file", desc=f"unpacking {archive.name}", disable=None):
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(root / path, partial(_copy, member))
+            for folder in {(root / path).parent for path in chosen}:
+                remove_half_written(folder)
     except _DAMAGED as error:
         raise ValueError(f"{archive} is damaged ({error or type(error).__name__})") from error
     except ValueError as error:
