@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ovss.datasets.pickle_data import read_pickle_data
+from ovss.datasets.preparations import missing
 
 IMAGES = "ADE20K_2021_17_01/images"
 INDEX = "ADE20K_2021_17_01/index_ade20k.pkl"
@@ -23,7 +24,7 @@ def find_pictures(root: Path, split: str) -> list[Path]:
     """
     path = root / INDEX
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; it comes in the full ADE20K_2021_17_01, see datasets/README.md")
+        raise missing(path, "no such file; it comes in the full ADE20K_2021_17_01", "ade20k_full")
     index = read_pickle_data(path)
     folders, names = (_strings(index, key, path) for key in ("folder", "filename"))
     if len(folders) != len(names):

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ovss.datasets.preparations import missing
+
 FOLDER = "VOCdevkit/VOC2010"
 FILE = f"{FOLDER}/trainval_merged.json"
 MAX_BYTES = 2 << 30  # it is read as a whole
@@ -60,7 +62,7 @@ def read_pictures(root: Path, phase: str) -> list[Picture]:
 
 def _read(path: Path) -> Any:
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; it is PASCAL-Context's annotation file, see datasets/README.md")
+        raise missing(path, "no such file; it is PASCAL-Context's annotation file", "pascal_context_59")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: {path.stat().st_size} bytes, more than the limit of {MAX_BYTES}")
     try:

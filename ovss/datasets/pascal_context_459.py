@@ -11,6 +11,7 @@ import numpy as np
 
 from ovss.datasets.detail import FOLDER, read_pictures
 from ovss.datasets.mat_file import read_uint16
+from ovss.datasets.preparations import missing
 from ovss.datasets.prepare import Item, Plan
 from ovss.datasets.source_files import folder_problems, read_names
 from ovss.datasets.table import BY_NAME, SPLITS
@@ -29,7 +30,7 @@ def plan(root: Path, split: str) -> Plan:
     pictures, labels = (root / folder for folder in row.layouts[0])
     maps = root / FOLDER / "trainval"
     if not maps.is_dir():
-        raise ValueError(f"{maps}: no label maps (.mat) there; they come in trainval.tar.gz, see datasets/README.md")
+        raise missing(maps, "no label maps (.mat) there; they come in trainval.tar.gz", "pascal_context_459")
     names, notes = _names(root, split, maps)
     items = [
         Item(

@@ -30,6 +30,11 @@ class Preparation(NamedTuple):
         return importlib.import_module(self.module).plan
 
 
+def missing(path: Path, reason: str, preparation: str) -> ValueError:
+    """What to say where the sources of a set are not there."""
+    return ValueError(f"{path}: {reason}: run `ovss datasets download {preparation}`, or see datasets/README.md")
+
+
 PREPARATIONS = {
     "coco_stuff": Preparation(
         "ovss.datasets.coco_stuff", ("train", "val"), ("train", "val"), "COCO-Stuff 164k, 171 classes"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ovss.datasets.preparations import missing
 from ovss.datasets.prepare import Item, Plan
 from ovss.datasets.table import Benchmark
 
@@ -56,7 +57,7 @@ def plan_folder(root: Path, row: Benchmark, convert: Callable[[Path], Sequence[n
     pictures, outputs, sources = next((three for three in folders if three[2].is_dir()), folders[0])
     labels = listed(sources, ".png")
     if not labels:
-        raise ValueError(f"{sources}: no label images (.png) there; they come in {archive}, see datasets/README.md")
+        raise missing(sources, f"no label images (.png) there; they come in {archive}", row.preparation)
     problems = folder_problems(pictures)
     lonely = sorted({path.stem for path in listed(pictures, ".jpg")} - {path.stem for path in labels})
     if lonely:

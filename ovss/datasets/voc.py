@@ -10,6 +10,7 @@ import numpy as np
 
 from ovss.class_file import read_class_file
 from ovss.datasets.label_images import UNLABELLED, read_values, relabel, warn_of_unknown
+from ovss.datasets.preparations import missing
 from ovss.datasets.prepare import Item, Plan
 from ovss.datasets.source_files import folder_problems, listed, read_names
 from ovss.datasets.table import BY_NAME, SPLITS
@@ -32,9 +33,7 @@ def plan(root: Path, split: str) -> Plan:
     masks, pictures = folder / "SegmentationClassAug", folder / "JPEGImages"
     present = [path.stem for path in listed(masks, ".png")]
     if not present:
-        raise ValueError(
-            f"{masks}: no label images (.png) there; they come in SegmentationClassAug.zip, see datasets/README.md"
-        )
+        raise missing(masks, "no label images (.png) there; they come in SegmentationClassAug.zip", "voc")
     names, notes = _names(folder, split, present)
     outputs = OUTPUTS[split]
     items = [
