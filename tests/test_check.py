@@ -95,11 +95,11 @@ def test_named_set_that_is_absent_or_part_is_not_ready(tmp_path, capsys):
     assert "voc_20_val: 4 of 1,449 pictures: not the whole benchmark" in captured.err
 
 
-def test_name_of_a_preparation_is_all_its_sets(tmp_path, capsys):
-    assert run(tmp_path, "voc") == 1
+def test_name_of_a_preparation_is_the_sets_that_it_makes_unasked(tmp_path, capsys):
+    assert run(tmp_path, "voc", "coco_stuff_train") == 1
     output = capsys.readouterr().out
-    assert [line.split("|")[1].strip() for line in output.splitlines() if line.startswith("| voc")] == [
-        *("voc_20_train", "voc_20_val", "voc_20b_val", "voc_21_val")
+    assert [line.split("|")[1].strip() for line in output.splitlines() if line.startswith("| ")][1:] == [
+        *("coco_stuff_train", "voc_20_val", "voc_20b_val", "voc_21_val")
     ]
 
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ovss.datasets.check import State, class_names, look, mistake, read_pair
 from ovss.datasets.parallel import cores, map_in_order
+from ovss.datasets.preparations import PREPARATIONS
 from ovss.datasets.table import BENCHMARKS, Benchmark
 from ovss.files import write_atomic
 from ovss.visualize import contact_sheet, overlay
@@ -36,15 +37,14 @@ def check_sets(args: argparse.Namespace) -> int:
     print(_table([_cells(state) for state in states]), end="\n\n", flush=True)
     ready = True
     for state in states:
-        failures = list(_failures(state, args))
-        for failure in failures:
-            print(f"ovss: {state.row.name}: {failure}", file=sys.stderr, flush=True)
-        ready &= not failures
+        for failure in _failures(state, args):
+            ready = False
+            tqdm.write(f"ovss: {state.row.name}: {failure}", file=sys.stderr)
     return 1 if args.names and not ready else 0
 
 
 def _rows(names: Sequence[str]) -> list[Benchmark]:
-    """The rows of which one of `names` is their own, an official or the preparation's name; all where none is given."""
+    """The rows that are called by one of `names`, all where none is given, in the order of the table."""
     for name in names:
         if not any(_is_called(row, name) for row in BENCHMARKS):
             raise ValueError(f"no data set {name!r}; there are {', '.join(row.name for row in BENCHMARKS)}")
@@ -52,7 +52,8 @@ def _rows(names: Sequence[str]) -> list[Benchmark]:
 
 
 def _is_called(row: Benchmark, name: str) -> bool:
-    return name in (*row.all_names, row.preparation)
+    """By its own or an official name, or by the preparation that makes it unasked."""
+    return name in row.all_names or (name == row.preparation and row.split in PREPARATIONS[name].default)
 
 
 def _cells(state: State) -> tuple[str, ...]:

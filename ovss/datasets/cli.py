@@ -75,7 +75,7 @@ def _prepare(args: argparse.Namespace) -> int:
 def _add_check(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     text = "say which sets are there and whole, and draw some of their pictures with their labels"
     parser = actions.add_parser("check", help=text, description=text)
-    names = "a data set, by any of its names, or all of a preparation; default: all sets"
+    names = "a data set, by any of its names, or those that a preparation makes unasked; default: all sets"
     parser.add_argument("names", nargs="*", metavar="NAME", help=names)
     add_root(parser)
     drawings = Path("output/datasets")

@@ -48,9 +48,13 @@ class Benchmark:
         return CLASSES / f"{self.classes}.json"
 
     @property
+    def split(self) -> str:
+        """What every name of the table ends with: "train" or "val"."""
+        return self.name.rsplit("_", 1)[1]
+
+    @property
     def prepare_command(self) -> str:
-        """What prepares it: `_train` and `_val` end every name of the table."""
-        return f"ovss datasets prepare {self.preparation} --split {self.name.rsplit('_', 1)[1]}"
+        return f"ovss datasets prepare {self.preparation} --split {self.split}"
 
     @property
     def all_names(self) -> tuple[str, ...]:

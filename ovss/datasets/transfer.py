@@ -54,7 +54,7 @@ def verify(path: Path, download: Download) -> None:
     if not download.checksum:
         return
     algorithm, expected = download.checksum.split(":")
-    digest = hashlib.new(algorithm)
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     desc = f"checking {download.name}"
     with open(path, "rb") as file, tqdm(total=size, unit="B", unit_scale=True, desc=desc, disable=None) as bar:
         while chunk := file.read(web.CHUNK):
