@@ -61,9 +61,9 @@ def _summarize(title: str, plan: Plan, outcome: Outcome) -> None:
     folders = " and ".join(str(folder) for folder in plan.folders)
     print(
         f"{title}: {outcome.written:,} files written, {outcome.kept:,} kept{left_out}, "
-        f"{len(outcome.failures):,} failures, in {folders}"
+        f"{len(outcome.failures):,} failed, in {folders}"
     )
     for note in outcome.notes:
         print(f"ovss: warning: {title}: {note}", file=sys.stderr)
     if outcome.failures:
-        print(f"ovss: {title}: {len(outcome.failures):,} failures, the first: {outcome.failures[0]}", file=sys.stderr)
+        print(f"ovss: {title}: {len(outcome.failures):,} failed, the first: {outcome.failures[0]}", file=sys.stderr)
