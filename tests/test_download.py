@@ -1,73 +1,21 @@
 """`ovss datasets download` as a user runs it, with a server on this machine in place of the real ones."""
 
 import hashlib
-import io
 import json
 import re
-import tarfile
-import zipfile
 from collections import namedtuple
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from file_server import Served, serve
+from official_archives import ADE, ARCHIVES, PREPARATION_READS
+from PIL import Image
 
 from ovss.cli import main
 from ovss.datasets import downloads, transfer
 from ovss.datasets.downloads import SOURCES, Source
 from ovss.datasets.preparations import PREPARATIONS
-
-
-def zipped(*names: str) -> bytes:
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as packed:
-        for name in names:
-            packed.writestr(name, f"content of {name}")
-    return data.getvalue()
-
-
-def tarred(*names: str, mode: str = "w") -> bytes:
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode=mode) as packed:
-        for name in names:
-            info = tarfile.TarInfo(name)
-            info.size = len(name)
-            packed.addfile(info, io.BytesIO(name.encode()))
-    return data.getvalue()
-
-
-# What the real archives hold, by their names in the table.
-ARCHIVES = {
-    "val2017.zip": zipped("val2017/000000000139.jpg"),
-    "train2017.zip": zipped("train2017/000000000009.jpg", "train2017/000000000025.jpg"),
-    "stuffthingmaps_trainval2017.zip": zipped("val2017/000000000139.png", "train2017/000000000009.png"),
-    "ADEChallengeData2016.zip": zipped("ADEChallengeData2016/images/validation/ADE_val_00000001.jpg"),
-    "VOCtrainval_11-May-2012.tar": tarred("VOCdevkit/VOC2012/JPEGImages/2007_000032.jpg"),
-    "SegmentationClassAug.zip": zipped("SegmentationClassAug/2007_000032.png", "__MACOSX/._SegmentationClassAug"),
-    "VOCtrainval_03-May-2010.tar": tarred("VOCdevkit/VOC2010/JPEGImages/2008_000002.jpg"),
-    "trainval_merged.json": b"{}",
-    "trainval.tar.gz": tarred("./labels.txt", "./trainval/2008_000002.mat", mode="w:gz"),
-}
-PREPARATION_READS = {
-    "coco_stuff": [
-        "coco-stuff/annotations/train2017/000000000009.png",
-        "coco-stuff/annotations/val2017/000000000139.png",
-        "coco-stuff/images/train2017/000000000009.jpg",
-        "coco-stuff/images/train2017/000000000025.jpg",
-        "coco-stuff/images/val2017/000000000139.jpg",
-    ],
-    "ade20k_150": ["ADEChallengeData2016/images/validation/ADE_val_00000001.jpg"],
-    "voc": [
-        "VOCdevkit/VOC2012/JPEGImages/2007_000032.jpg",
-        "VOCdevkit/VOC2012/SegmentationClassAug/2007_000032.png",
-    ],
-    "pascal_context_59": ["VOCdevkit/VOC2010/JPEGImages/2008_000002.jpg", "VOCdevkit/VOC2010/trainval_merged.json"],
-    "pascal_context_459": [
-        "VOCdevkit/VOC2010/JPEGImages/2008_000002.jpg",
-        "VOCdevkit/VOC2010/labels.txt",
-        "VOCdevkit/VOC2010/trainval/2008_000002.mat",
-    ],
-}
 
 
 @pytest.fixture
@@ -134,7 +82,7 @@ def test_file_that_fails_does_not_stop_the_others(server, tmp_path, capsys):
     server.files["stuffthingmaps_trainval2017.zip"].code = 404
     assert run("coco_stuff", "--root", tmp_path) == 1
     captured = capsys.readouterr()
-    assert re.search(r"ovss: coco_stuff: val2017\.zip has sha256 \w+, but TensorFlow Datasets", captured.err)
+    assert re.search(r"ovss: coco_stuff: val2017\.zip has sha256 \w+, published \(by TensorFlow Datasets", captured.err)
     assert "the server answers 404 Not Found" in captured.err
     assert "2 of 3 files of coco_stuff could not be downloaded" in captured.err
     assert "next:" not in captured.out
@@ -213,3 +161,15 @@ def test_table():
             if file.checksum:
                 algorithm, digits = file.checksum.split(":")
                 assert re.fullmatch(f"[0-9a-f]{{{2 * hashlib.new(algorithm).digest_size}}}", digits)
+
+
+def test_download_prepare_check(server, tmp_path, capsys):
+    """The three commands one after the other leave what evaluation reads: 0 is unlabelled, 1 becomes class 0."""
+    root = ("--root", str(tmp_path))
+    assert run("ade20k_150", *root) == 0
+    assert main(["datasets", "prepare", "ade20k_150", *root, "--workers", "1"]) == 0
+    assert main(["datasets", "check", "ADE150", *root, "--output", str(tmp_path / "drawn")]) == 1
+    assert "ade20k_150_val: 1 of 2,000 pictures" in capsys.readouterr().err
+    with Image.open(tmp_path / f"{ADE}/annotations_detectron2/validation/ADE_val_00000001.png") as label:
+        assert np.asarray(label).tolist() == [[255, 0, 149]]
+    assert (tmp_path / "drawn/ade20k_150_val.png").exists()

@@ -68,7 +68,7 @@ def _get(file: Download, root: Path, keep_archives: bool) -> None:
     if not keep_archives:
         archive.unlink()
     checked = (
-        f"its checksum is the one that {file.published} publishes"
+        f"checksum as published (by {file.published})"
         if file.checksum
         else "no published checksum is known: only the transfer's length and the sums inside the archive were checked"
     )

@@ -69,15 +69,16 @@ def _set_aside(path: Path, download: Download, found: str, expected: str) -> str
     os.replace(path, wrong)
     _note(path).unlink(missing_ok=True)
     return (
-        f"{download.name} has {found}, but {download.published} publishes {expected}: set aside as {wrong}. Try once "
-        f"more; if it comes the same way again, what is at {download.url} has changed"
+        f"{download.name} has {found}, published (by {download.published}) is {expected}: set aside as {wrong}. Try "
+        f"once more; if it comes the same way again, what is at {download.url} has changed"
     )
 
 
 def _receive_all(download: Download, part: Path) -> None:
     """Try until all bytes are in `part`."""
     best, failures = _size(part), 0
-    with tqdm(total=download.size, unit="B", unit_scale=True, desc=download.name, disable=None) as bar:
+    bar = tqdm(total=download.size, initial=best, unit="B", unit_scale=True, desc=download.name, disable=None)
+    with bar:
         while True:
             try:
                 return _receive(download, part, bar)
@@ -117,8 +118,8 @@ def _receive(download: Download, part: Path, bar: tqdm) -> None:
             raise web.Dropped("the file on the server has changed")
         if size is not None and download.size not in (None, size):
             raise ValueError(
-                f"{download.url} offers {size} bytes, but {download.published} publishes {download.size}: the file has "
-                "changed, or a page about it comes in its place"
+                f"{download.url} offers {size} bytes, published (by {download.published}) are {download.size}: the "
+                "file has changed, or a page about it comes in its place"
             )
         if not start:
             part.unlink(missing_ok=True)  # before the note: what it says must never stand beside other bytes
