@@ -24,7 +24,11 @@ UNLABELLED = 65535
 
 
 def plan(root: Path, split: str) -> Plan:
-    """One label image and one picture for each picture of the split that the index names."""
+    """One label image and one picture for each picture of the split that the index names.
+
+    Raises:
+        ValueError: the index is missing, or is none.
+    """
     row = BY_NAME[f"ade20k_847_{split}"]
     pictures, labels = (root / folder for folder in row.layouts[0])
     ids = read_class_file(row.class_file).ids
