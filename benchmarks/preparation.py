@@ -3,7 +3,8 @@
     python benchmarks/preparation.py [--pictures 1000] [--runs 5] [--official CAT-Seg/datasets/prepare_coco_stuff.py]
 
 Label images of COCO-Stuff's size and values are drawn into a temporary folder. With --official the authors' script runs
-on the same files in turn. "kept" is a second run, which reads what the first has written. Prints a Markdown table.
+on the same files in turn. "kept" is a second run, which reads what the first has written. Prints a Markdown table; a
+ratio is the median of those run by run.
 """
 
 import argparse
@@ -68,10 +69,12 @@ def main() -> None:
             for name, command in work.items():
                 times[name].append(seconds(command, Path(folder)))
     print(f"{args.pictures} label images of {WIDTH} x {HEIGHT}, {os.cpu_count()} cores, {args.runs} runs\n")
-    print("| work | pictures per second, median | min to max |\n|---|---:|---:|")
+    print("| work | pictures per second, median | min to max | ratio to the first row |\n|---|---:|---:|---:|")
+    unit = next(iter(times.values()))
     for name, values in times.items():
+        ratio = statistics.median(one / value for value, one in zip(values, unit, strict=True))
         slow, middle, fast = (args.pictures / value for value in (max(values), statistics.median(values), min(values)))
-        print(f"| {name} | {middle:.0f} | {slow:.0f} to {fast:.0f} |")
+        print(f"| {name} | {middle:.0f} | {slow:.0f} to {fast:.0f} | {ratio:.2f} |")
 
 
 if __name__ == "__main__":

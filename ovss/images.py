@@ -66,7 +66,7 @@ def _open(path: str | os.PathLike, read: Callable[[Image.Image], T]) -> T:
         raise ImageError(f"{path}: no such file")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides
+            warnings.simplefilter("ignore")  # Pillow's: about size, where MAX_PIXELS decides, and broken metadata
             with Image.open(path, formats=FORMATS) as image:
                 check_size(image)
                 return read(image)
@@ -85,7 +85,7 @@ def check_size(image: Image.Image) -> None:
 
 
 def _shown_size(image: Image.Image) -> tuple[int, int]:
-    on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    on_its_side = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
     return (image.width, image.height) if on_its_side else (image.height, image.width)
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import ovss
-from ovss.cli import main
+from ovss.cli import COMMANDS, Command, main
 from ovss.predictor import Predictor
 from ovss.segment import unique_stems
 
@@ -146,6 +146,15 @@ def test_bad_usage_exits_2_with_one_line(capsys, arguments, message):
     assert line.startswith("ovss: error: ")
     assert message in line
     assert line.endswith("--help)")
+
+
+def test_an_interrupt_is_one_line(monkeypatch, capsys):
+    def stop(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, "segment", Command("", lambda parser: None, stop))
+    assert main(["segment"]) == 130
+    assert capsys.readouterr().err == "ovss: interrupted\n"
 
 
 def run_python(*arguments: str) -> subprocess.CompletedProcess:
