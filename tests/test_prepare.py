@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ovss.datasets.prepare import Item, Outcome, Plan, outputs_there, prepare
+from ovss.datasets.plan import Item, Plan
+from ovss.datasets.prepare import Outcome, prepare
 from ovss.files import write_atomic
 
 
@@ -149,10 +150,10 @@ def test_a_part_of_a_set_and_what_the_plan_says(tmp_path, capsys):
 
 def test_there_before_a_run(tmp_path):
     plan = small_plan(tmp_path / "out")
-    assert list(outputs_there(plan)) == [(tmp_path / "out", 3, 0)]
+    assert list(plan.outputs_there()) == [(tmp_path / "out", 3, 0)]
     (tmp_path / "out").mkdir()
     (tmp_path / "out/1.png").touch()
-    assert list(outputs_there(plan)) == [(tmp_path / "out", 3, 1)]
+    assert list(plan.outputs_there()) == [(tmp_path / "out", 3, 1)]
 
 
 def test_a_file_where_the_folder_should_be(tmp_path):

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ovss.datasets.prepare import Item, Outcome, Plan, prepare
+from ovss.datasets.plan import Item, Plan
+from ovss.datasets.prepare import Outcome, prepare
 from ovss.datasets.prepared_files import encode
 
 ROOT = Path(__file__).parent.parent

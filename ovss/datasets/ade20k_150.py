@@ -7,7 +7,7 @@ import numpy as np
 
 from ovss.class_file import read_class_file
 from ovss.datasets.label_images import UNLABELLED, read_values, relabel, unknown_values
-from ovss.datasets.prepare import Plan
+from ovss.datasets.plan import Plan
 from ovss.datasets.source_files import plan_folder
 from ovss.datasets.table import BY_NAME
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ovss.class_file import read_class_file
 from ovss.datasets.ade20k_index import IMAGES, INDEX, find_pictures
-from ovss.datasets.prepare import Item, Plan
+from ovss.datasets.plan import Item, Plan
 from ovss.datasets.table import BY_NAME
 from ovss.images import check_size
 

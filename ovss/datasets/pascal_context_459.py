@@ -11,8 +11,8 @@ import numpy as np
 
 from ovss.datasets.detail import FOLDER, read_pictures
 from ovss.datasets.mat_file import read_uint16
+from ovss.datasets.plan import Item, Plan
 from ovss.datasets.preparations import missing
-from ovss.datasets.prepare import Item, Plan
 from ovss.datasets.source_files import folder_problems, read_names
 from ovss.datasets.table import BY_NAME, SPLITS
 

@@ -12,7 +12,7 @@ import numpy as np
 from ovss.class_file import read_class_file
 from ovss.datasets.detail import FILE, Picture, read_pictures
 from ovss.datasets.label_images import UNLABELLED
-from ovss.datasets.prepare import Item, Plan
+from ovss.datasets.plan import Item, Plan
 from ovss.datasets.rle import paint, read_runs
 from ovss.datasets.source_files import folder_problems, read_names
 from ovss.datasets.table import BY_NAME, SPLITS

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from ovss.datasets.prepare import Plan
+    from ovss.datasets.plan import Plan
 
 
 class Preparation(NamedTuple):

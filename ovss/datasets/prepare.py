@@ -1,12 +1,11 @@
 """The engine of preparation: a plan of files is carried out on all cores, and again where a run was interrupted.
 
-A set's module (coco_stuff.py, voc.py, ...) says what to make of what, `plan(root, split) -> Plan`; how files are
-written, kept, checked and reported is here. Imports numpy and Pillow (ovss/images.py) and tqdm.
+It alone writes, keeps, checks and reports files. Imports numpy and Pillow (ovss/images.py) and tqdm.
 """
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,51 +15,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ovss.datasets.parallel import map_in_order
+from ovss.datasets.plan import Item, Plan
 from ovss.datasets.prepared_files import encode, whole_size
 from ovss.files import remove_half_written, write_atomic
 from ovss.images import ImageError, image_size
-
-
-@dataclass(frozen=True)
-class Item:
-    """The files that come from one source.
-
-    Attributes:
-        outputs: what is written; the suffix says as what (prepared_files.py).
-        produce: a picklable partial of a module's function, run in a worker process. Returns one array for each output,
-            or None for one that is left out. Raises ValueError or OSError, naming the file, for a source that is
-            missing or wrong. May call `warnings.warn` about values that it had to change; the text is the same
-            for all files, so that they can be counted, and names none.
-        picture: must be there and of the outputs' size; None where the outputs hold the picture themselves.
-    """
-
-    outputs: tuple[Path, ...]
-    produce: Callable[[], Sequence[np.ndarray | None]]
-    picture: Path | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be made of one split.
-
-    Attributes:
-        items: all files, in order.
-        expected: how many items the official set has.
-        sources: folders and files that are read.
-        notes: what the user should know; the exit code stays 0.
-        problems: what is wrong with the sources beside the items, such as a picture without a label image.
-    """
-
-    items: Sequence[Item]
-    expected: int
-    sources: Sequence[Path] = ()
-    notes: Sequence[str] = ()
-    problems: Sequence[str] = ()
-
-    @property
-    def folders(self) -> list[Path]:
-        """Where the outputs go, in order."""
-        return list(dict.fromkeys(output.parent for item in self.items for output in item.outputs))
 
 
 @dataclass(frozen=True)
@@ -94,7 +52,7 @@ def prepare(plan: Plan, workers: int, overwrite: bool = False) -> Outcome:
     """
     for folder in plan.folders:
         _open_folder(folder)
-    outcome = Outcome(notes=[*plan.notes, *_count_notes(plan)])
+    outcome = Outcome(notes=[*plan.notes, *plan.count_notes])
     changed: dict[str, list[Path]] = {}
     with (
         tqdm(plan.items, unit="picture", disable=None) as items,
@@ -180,21 +138,6 @@ def _no_writing(path: Path, error: OSError) -> OSError:
     return OSError(f"{path}: cannot be written ({error.strerror}); files before it are whole, run again to go on")
 
 
-def _count_notes(plan: Plan) -> list[str]:
-    count = len(plan.items)
-    if count == plan.expected:
-        return []
-    reason = "not the whole benchmark" if count < plan.expected else "more than the benchmark has"
-    return [f"{count:,} of {plan.expected:,} pictures: {reason}"]
-
-
 def _tell(failure: str, outcome: Outcome) -> None:
     outcome.failures.append(failure)
     tqdm.write(f"ovss: failed: {failure}", file=sys.stderr)
-
-
-def outputs_there(plan: Plan) -> Iterator[tuple[Path, int, int]]:
-    """For each folder of outputs: how many there are to be, and how many are there, whole or not."""
-    for folder in plan.folders:
-        outputs = [output for item in plan.items for output in item.outputs if output.parent == folder]
-        yield folder, len(outputs), sum(output.is_file() for output in outputs)

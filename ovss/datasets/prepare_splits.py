@@ -4,8 +4,9 @@ import argparse
 import sys
 
 from ovss.datasets.parallel import cores
+from ovss.datasets.plan import Plan
 from ovss.datasets.preparations import PREPARATIONS
-from ovss.datasets.prepare import Outcome, Plan, outputs_there, prepare
+from ovss.datasets.prepare import Outcome, prepare
 
 
 def prepare_splits(args: argparse.Namespace) -> int:
@@ -50,7 +51,7 @@ def _describe(title: str, plan: Plan) -> None:
     print(f"{title}: {len(plan.items):,} of {plan.expected:,} pictures")
     for source in plan.sources:
         print(f"  reads  {source}")
-    for folder, count, there in outputs_there(plan):
+    for folder, count, there in plan.outputs_there():
         print(f"  writes {folder}: {count:,} files, {there:,} there, {count - there:,} to go")
     for text in (*plan.notes, *plan.problems):
         print(f"  note   {text}")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ovss.datasets.plan import Item, Plan
 from ovss.datasets.preparations import missing
-from ovss.datasets.prepare import Item, Plan
 from ovss.datasets.table import Benchmark
 
 

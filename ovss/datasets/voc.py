@@ -10,8 +10,8 @@ import numpy as np
 
 from ovss.class_file import read_class_file
 from ovss.datasets.label_images import UNLABELLED, read_values, relabel, warn_of_unknown
+from ovss.datasets.plan import Item, Plan
 from ovss.datasets.preparations import missing
-from ovss.datasets.prepare import Item, Plan
 from ovss.datasets.source_files import folder_problems, listed, read_names
 from ovss.datasets.table import BY_NAME, SPLITS
 
