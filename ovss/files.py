@@ -32,3 +32,26 @@ def remove_half_written(folder: Path) -> None:
     for path in folder.iterdir():
         if _HALF_WRITTEN.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+def check_writable(folder: str | os.PathLike) -> None:
+    """Make a folder where it is missing, and write a file of 1 MiB into it, which goes away again.
+
+    For before long work whose results go there.
+
+    Raises:
+        ValueError: that is not possible; it names the folder and the reason.
+    """
+    folder = Path(folder)
+    probe = folder / f".{secrets.token_hex(4)}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(probe, "xb") as file:
+                file.write(bytes(2**20))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise ValueError(f"nothing can be written to {folder}: {error.strerror or error}") from error

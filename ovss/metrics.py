@@ -27,30 +27,37 @@ class ConfusionMatrix:
         self.num_classes = num_classes
         self.counts = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
-    def update(self, prediction: Tensor, target: Tensor, ignore_label: int) -> None:
-        """Count one image or a batch of them.
+    def update(self, prediction: Tensor, target: Tensor, ignore_label: int) -> Tensor:
+        """Count one image or a batch of them, on the device of the prediction.
 
         Args:
             prediction: predicted classes, integers of any shape.
             target: true classes, of the same shape.
             ignore_label: pixels with this target are not counted, whatever was predicted there.
 
+        Returns: (K, K), the counts of these images alone.
+
         Raises:
             ValueError: shapes that differ, or a counted pixel with a class outside [0, K).
         """
         if prediction.shape != target.shape:
             raise ValueError(f"the prediction has shape {tuple(prediction.shape)}, the target {tuple(target.shape)}")
-        target = target.long()
-        counted = target != ignore_label
-        target, prediction = target[counted], prediction[counted].long()
-        self._check("target", target, f"; pixels to leave out must have the ignore label {ignore_label}")
-        self._check("prediction", prediction)
-        pairs = torch.bincount(target * self.num_classes + prediction, minlength=self.num_classes**2)
-        self.counts += pairs.view_as(self.counts).to(self.counts.device)
+        prediction, target = prediction.flatten().long(), target.flatten().to(prediction.device).long()
+        void = target == ignore_label
+        self._check("target", target, void, f"; pixels to leave out must have the ignore label {ignore_label}")
+        self._check("prediction", prediction, void)
+        # One bin more than there are pairs takes the void: cheaper than to pick out what is counted.
+        pairs = (target * self.num_classes + prediction).masked_fill_(void, self.num_classes**2)
+        counts = torch.bincount(pairs, minlength=self.num_classes**2 + 1)[:-1].view_as(self.counts)
+        self.counts += counts.to(self.counts.device)
+        return counts
 
-    def _check(self, name: str, classes: Tensor, hint: str = "") -> None:
-        wrong = classes[(classes < 0) | (classes >= self.num_classes)]
-        if len(wrong):
+    def _check(self, name: str, classes: Tensor, void: Tensor, hint: str = "") -> None:
+        if not len(classes):
+            return
+        low, high = classes.masked_fill(void, 0).aminmax()
+        if low < 0 or high >= self.num_classes:
+            wrong = classes[~void & ((classes < 0) | (classes >= self.num_classes))]
             raise ValueError(f"class {int(wrong[0])} in the {name} is outside 0 to {self.num_classes - 1}{hint}")
 
     def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
@@ -81,13 +88,12 @@ def scores(counts: Tensor, epsilon: float = 0.0) -> Scores:
     `epsilon` is added to the denominators of class accuracy and IoU, and nowhere else: CLIPtrase's published figures
     have 0.01 there, those of Detectron2 have 0.
     """
-    counts = counts.double().cpu()
-    right, true, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+    right, true, predicted = (part.cpu().double() for part in (counts.diagonal(), counts.sum(1), counts.sum(0)))
     union = true + predicted - right
     in_truth, in_either = true > 0, union > 0
     iou = torch.where(in_either, 100 * right / (union + epsilon), torch.nan)
     accuracy = torch.where(in_truth, 100 * right / (true + epsilon), torch.nan)
-    total = counts.sum()
+    total = true.sum()
     return Scores(
         mIoU_gt=iou[in_truth].mean().item(),
         mIoU_union=iou[in_either].mean().item(),
@@ -100,16 +106,27 @@ def scores(counts: Tensor, epsilon: float = 0.0) -> Scores:
     )
 
 
-def per_class_table(result: Scores, names: Sequence[str]) -> str:
+def per_class_table(result: Scores, names: Sequence[str], most: int | None = None) -> str:
     """A Markdown table with the IoU and the accuracy of each class, in percent with 2 decimals; "-" where undefined.
+
+    With more than `most` classes only the best and the worst by IoU, a third of `most` each, the best first, and a
+    line that says so.
 
     Raises:
         ValueError: not one name per class.
     """
     if len(names) != len(result.IoU):
         raise ValueError(f"{len(names)} names for the scores of {len(result.IoU)} classes")
+    chosen, note = list(range(len(names))), ""
+    if most is not None and len(names) > most:
+        defined = [index for index in chosen if not math.isnan(result.IoU[index])]
+        ranked = sorted(defined, key=lambda index: -result.IoU[index])
+        best = ranked[: most // 3]
+        chosen = best + ranked[max(len(best), len(ranked) - most // 3) :]
+        note = f"\n\n{len(chosen)} of {len(names)} classes: the best and the worst of {len(defined)} with an IoU"
     lines = ["| class | IoU | accuracy |", "|---|---:|---:|"]
-    for name, *values in zip(names, result.IoU, result.accuracy, strict=True):
-        cells = [name.replace("|", r"\|"), *("-" if math.isnan(value) else f"{value:.2f}" for value in values)]
+    for index in chosen:
+        values = (result.IoU[index], result.accuracy[index])
+        cells = [names[index].replace("|", r"\|"), *("-" if math.isnan(value) else f"{value:.2f}" for value in values)]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join(lines) + note

@@ -10,8 +10,9 @@ from PIL import Image
 from ovss import scenes
 from ovss.d2 import catalog
 from ovss.d2.api import DatasetCatalog, MetadataCatalog
-from ovss.d2.evaluator import SemSegEvaluator, results_table
+from ovss.d2.evaluator import results_table
 from ovss.d2.mapper import InputMapper, InputTransform
+from ovss.d2.sem_seg_evaluator import SemSegEvaluator
 from ovss.datasets.pairs import read_labels
 from ovss.vocabulary import Vocabulary
 
@@ -195,7 +196,8 @@ def test_mapper_keeps_the_picture_and_its_words(data):
     assert mapped["image"].dtype == torch.uint8
     assert (mapped["height"], mapped["width"]) == (4, 6)
     assert mapped["vocabulary"] is MetadataCatalog.get("made").vocabulary
-    assert "sem_seg" not in mapped
+    assert mapped["sem_seg"].tolist() == read_labels(mapped["sem_seg_file_name"]).tolist()
+    assert mapped["labels_only"]
 
 
 def test_centre_crop_takes_labels_along(data):

@@ -19,14 +19,13 @@ from ovss.datasets.prepared_files import encode
 ROOT = Path(__file__).parent.parent
 
 
-def noise(seed: int, pause: float = 0) -> list[np.ndarray]:
-    """Some 40 kB as a PNG, made after a pause in seconds."""
-    time.sleep(pause)
+def noise(seed: int) -> list[np.ndarray]:
+    """Some 40 kB as a PNG."""
     return [np.random.default_rng(seed).integers(0, 256, (200, 200), np.uint8)]
 
 
-def noise_plan(folder: Path, count: int, pause: float = 0) -> Plan:
-    return Plan([Item((folder / f"{n:03d}.png",), partial(noise, n, pause)) for n in range(count)], count)
+def noise_plan(folder: Path, count: int) -> Plan:
+    return Plan([Item((folder / f"{n:03d}.png",), partial(noise, n)) for n in range(count)], count)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -62,7 +61,7 @@ from ovss.datasets.prepare import prepare
 from test_prepare_runs import noise_plan
 
 if __name__ == "__main__":
-    prepare(noise_plan(Path(sys.argv[1]), 120, pause=0.03), workers=int(sys.argv[2]))
+    prepare(noise_plan(Path(sys.argv[1]), 120), workers=int(sys.argv[2]))
 """
 
 
@@ -79,7 +78,7 @@ def test_a_run_that_is_stopped_and_one_that_goes_on(tmp_path, sent, workers):
         start_new_session=True,
     )
     while program.poll() is None and (not out.is_dir() or len(os.listdir(out)) < 20):
-        time.sleep(0.01)
+        time.sleep(0.002)
     for _ in range(3):  # an impatient user; the first kill is the last
         if program.poll() is None:
             os.killpg(program.pid, sent)

@@ -69,6 +69,10 @@ def add_ovss_config(cfg: CfgNode) -> None:
     cfg.TEST.SKIP_BACKGROUND_ALONE = False
     # Added to the denominators of class accuracy and IoU: 0.01 in CLIPtrase's own script, 0 in Detectron2.
     cfg.TEST.EPSILON = 0.0
+    # Keep the predictions: a label image of each picture (pixel value = class), written as it comes; and one JSON file
+    # of run-length encoded segments, Detectron2's and COCO's format.
+    cfg.TEST.SAVE_LABELS = False
+    cfg.TEST.SAVE_PREDICTIONS = False
     # One's own data as DATASETS.TEST "('folder',)": pictures, label images of the same stems, a class file.
     cfg.DATASETS.FOLDER = CfgNode()
     cfg.DATASETS.FOLDER.IMAGES = ""

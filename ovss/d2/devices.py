@@ -2,8 +2,10 @@
 
 import argparse
 import logging
+import multiprocessing
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -82,16 +84,24 @@ def _run_child(main: Callable[[argparse.Namespace, str], None], args: argparse.N
     aborts (torch 2.15), which would turn a finished run into a failed one. A user's mistake ends it with one line and
     exit code 2; any other error with its traceback.
     """
+    signal.signal(signal.SIGTERM, lambda *_: _end(143))  # sent where another process has failed
     try:
         main(args, device)
     except USER_ERRORS as error:
         print(f"process {comm.get_rank()}: error: {plain_message(error)}", file=sys.stderr, flush=True)
-        os._exit(2)
+        _end(2)
     comm.synchronize()
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    _end(0)
+
+
+def _end(code: int) -> None:
+    """End this process at once, and its loading processes: one that was still starting would wait for ever."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+    os._exit(code)
 
 
 @contextmanager

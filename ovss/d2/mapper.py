@@ -63,10 +63,10 @@ class InputTransform:
 
 
 class InputMapper:
-    """Record -> batched input: the resized picture, its own size, the data set's words, its labels or their file.
+    """Record -> batched input: the resized picture, the size of the answer, the data set's words, the true labels.
 
-    With a centre crop `height` and `width` are those of the crop and `sem_seg` holds the cropped labels; otherwise the
-    answer is wanted at the picture's own size and the evaluator reads `sem_seg_file_name`.
+    `sem_seg` (height,width) int32 holds the labels, those of the crop where there is a centre crop. The model is asked
+    for `labels_only`. All files are read here, in the processes of the loader.
     """
 
     def __init__(self, transform: InputTransform, dataset_name: str):
@@ -78,17 +78,18 @@ class InputMapper:
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
         image = read_image(record["file_name"])
         shown = self.transform(image)
-        height, width = (shown if self.transform.center_crop else image).shape[:2]
-        mapped = {
+        labels = read_labels(record["sem_seg_file_name"], self.label_map)
+        if labels.shape != image.shape[:2]:
+            raise size_mismatch(record, labels.shape, image.shape)
+        if self.transform.center_crop:
+            labels = self.transform.labels(labels)
+        height, width = labels.shape
+        return {
             **record,
             "image": torch.from_numpy(np.ascontiguousarray(shown.transpose(2, 0, 1))),
             "height": height,
             "width": width,
+            "sem_seg": torch.from_numpy(labels.astype(np.int32)),
             "vocabulary": self.vocabulary,
+            "labels_only": True,
         }
-        if self.transform.center_crop:
-            labels = read_labels(record["sem_seg_file_name"], self.label_map)
-            if labels.shape != image.shape[:2]:
-                raise size_mismatch(record, labels.shape, image.shape)
-            mapped["sem_seg"] = torch.from_numpy(self.transform.labels(labels))
-        return mapped

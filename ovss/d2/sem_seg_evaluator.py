@@ -1,0 +1,143 @@
+"""The evaluator of a data set: answers in, one confusion matrix over all processes and a row for every picture out."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ovss.d2.api import DatasetEvaluator, MetadataCatalog, comm
+from ovss.datasets.pairs import read_labels, size_mismatch
+from ovss.labels import answered_labels
+from ovss.metrics import ConfusionMatrix, per_class_table, scores
+from ovss.predictions import LabelPictures, segments
+from ovss.results import Evaluation, PictureScores, summarize, write_results
+
+logger = logging.getLogger(__name__)
+TABLE_ROWS = 60  # more classes than this are shown by the best and the worst in the log; the files hold all
+
+
+class SemSegEvaluator(DatasetEvaluator):
+    """Scores answers, labels or `{"sem_seg": (K,H,W)}`, against label images, in any number of processes.
+
+    Args:
+        dataset_name: its metadata gives the classes, the ignore label, perhaps `class_groups` {name: class names}.
+            Where these are "seen" and "unseen", the harmonic mean of both mIoU is "hIoU".
+        output_dir: where the files of `ovss.results` go, and predictions; empty: nowhere.
+        void_as_background: pixels without a label count as the last class, "background", where the data set has one
+            and no `label_map` of its own that says what becomes of them.
+        skip_background_alone: leave out pictures of which nothing but the class "background" is scored.
+        epsilon: see `ovss.metrics.scores`.
+        save_labels: write each picture's labels to `<dataset_name>_labels/`, as they come.
+        save_predictions: write `<dataset_name>_predictions.json`, see `ovss.predictions.segments`.
+    """
+
+    def __init__(
+        self,
+        dataset_name: str,
+        *,
+        output_dir: str = "",
+        void_as_background: bool = False,
+        skip_background_alone: bool = False,
+        epsilon: float = 0.0,
+        save_labels: bool = False,
+        save_predictions: bool = False,
+    ):
+        metadata = MetadataCatalog.get(dataset_name)
+        has_background = bool(metadata.vocabulary.background)
+        settled = metadata.ignore_label in dict(metadata.get("label_map", ()))
+        self.dataset_name = dataset_name
+        self.classes: Sequence[str] = metadata.vocabulary.classes
+        self.groups: dict[str, Sequence[str]] = metadata.get("class_groups", {})
+        self.ignore_label = metadata.ignore_label
+        self.label_map = metadata.get("label_map", ())
+        self.output_dir = output_dir
+        self.void_as_background = void_as_background and has_background and not settled
+        self.skip_background_alone = skip_background_alone and has_background
+        self.epsilon = epsilon
+        self.save_labels = save_labels and bool(output_dir)
+        self.save_predictions = save_predictions and bool(output_dir)
+        self.category_ids = category_ids(metadata)
+        self.reset()
+
+    def reset(self) -> None:
+        self.confusion = ConfusionMatrix(len(self.classes))
+        self.pictures: dict[str, PictureScores] = {}
+        self.label_pictures = LabelPictures(Path(self.output_dir) / f"{self.dataset_name}_labels")
+        self.segments: list[dict[str, Any]] = []
+
+    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Tensor]]) -> None:
+        """Count a batch. Raises ValueError naming the files: labels of another size, or a value that is no class."""
+        for batched_input, output in zip(inputs, outputs, strict=True):
+            prediction, _ = answered_labels(output)
+            self._save(prediction, batched_input["file_name"])
+            target = self._target(batched_input, prediction)
+            if self.skip_background_alone and (target == len(self.classes) - 1).all():
+                continue
+            try:
+                counts = self.confusion.update(prediction, target, self.ignore_label)
+            except ValueError as error:
+                raise ValueError(f"label image {batched_input['sem_seg_file_name']}: {error}") from error
+            self._note(batched_input["file_name"], counts)
+
+    def _save(self, prediction: Tensor, file_name: str) -> None:
+        if self.save_labels or self.save_predictions:
+            labels = prediction.cpu().numpy()
+            if self.save_labels:
+                self.label_pictures.write(labels, file_name)
+            if self.save_predictions:
+                self.segments += segments(labels, file_name, self.category_ids)
+
+    def _target(self, batched_input: dict[str, Any], prediction: Tensor) -> Tensor:
+        """True classes (H,W) of a picture, on the device of its prediction."""
+        target = batched_input.get("sem_seg")
+        if target is None:
+            target = torch.from_numpy(read_labels(batched_input["sem_seg_file_name"], self.label_map))
+        if target.shape != prediction.shape:
+            raise size_mismatch(batched_input, target.shape, prediction.shape)
+        target = target.to(prediction.device)
+        if self.void_as_background:
+            target = target.where(target != self.ignore_label, len(self.classes) - 1)
+        return target
+
+    def _note(self, file_name: str, counts: Tensor) -> None:
+        """Keep the scores of one picture, from its own counts (K,K)."""
+        own = scores(counts, self.epsilon)
+        self.pictures[file_name] = PictureScores(file_name, own.mIoU_gt, own.pAcc, int(counts.sum()))
+
+    def evaluate(self) -> dict[str, dict[str, float]] | None:
+        """Scores in percent under "sem_seg", by the names of `ovss.metrics.Scores`; None but in the main process.
+
+        They are in the log before any file is written.
+        """
+        parts = comm.gather((self.confusion.counts.cpu(), self.pictures, self.segments))
+        if not comm.is_main_process():
+            return None
+        counts = torch.stack([part[0] for part in parts]).sum(0)
+        if not counts.sum():
+            raise ValueError(f"data set {self.dataset_name!r}: not a single labelled pixel to score")
+        result = scores(counts, self.epsilon)
+        summary = summarize(result, counts, self.classes, self.groups)
+        logger.info(f"{self.dataset_name}, per class:\n{per_class_table(result, self.classes, TABLE_ROWS)}")
+        logger.info(f"{self.dataset_name}: {', '.join(f'{name} {value:.2f}' for name, value in summary.items())}")
+        pictures = {name: row for part in parts for name, row in part[1].items()}
+        rows = [pictures[name] for name in sorted(pictures)]
+        if self.output_dir:
+            found = Evaluation(self.dataset_name, self.classes, summary, result, counts, rows)
+            more = {}
+            if self.save_predictions:
+                more["_predictions.json"] = lambda: json.dumps([entry for part in parts for entry in part[2]])
+            write_results(Path(self.output_dir), found, more)
+        return {"sem_seg": summary}
+
+
+def category_ids(metadata: Any) -> dict[int, int] | None:
+    """The data set's own id of each class, where its metadata hold ids; "background" has none and keeps its index."""
+    ids = metadata.get("stuff_dataset_id_to_contiguous_id")
+    if ids is None:
+        return None
+    own = {index: category for category, index in ids.items()}
+    return {index: own.get(index, index) for index in range(len(metadata.vocabulary.classes))}
