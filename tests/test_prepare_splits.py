@@ -74,8 +74,8 @@ def test_failures_are_exit_code_1(coco, capsys):
 
 def test_a_split_that_was_not_asked_for_may_be_absent(coco, capsys):
     shutil.rmtree(coco / "coco-stuff/annotations/train2017")
-    assert prepare(coco, "coco_stuff") == 1
-    assert "ovss: coco_stuff train is left out (--split val asks for no more)" in capsys.readouterr().err
+    assert prepare(coco, "coco_stuff") == 0
+    assert "ovss: warning: coco_stuff: val alone, train is left out: " in capsys.readouterr().err
     assert prepare(coco, "coco_stuff", "--split", "train", "val") == 2
 
 

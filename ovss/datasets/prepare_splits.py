@@ -12,7 +12,7 @@ from ovss.datasets.prepare import Outcome, prepare
 def prepare_splits(args: argparse.Namespace) -> int:
     """Prepare the splits of a set and return the exit code: 0, or 1 where some files failed (the others are done).
 
-    A split that nobody asked for by name may lack its sources as long as another has them: it counts as failed.
+    A split that nobody asked for by name may lack its sources as long as another has them: that is a warning.
 
     Raises:
         ValueError: an unknown split, or sources that are missing.
@@ -33,9 +33,9 @@ def prepare_splits(args: argparse.Namespace) -> int:
     if absent and (args.split or not plans):
         raise next(iter(absent.values()))
     for split, reason in absent.items():
-        others = " ".join(plans)
-        print(f"ovss: {args.name} {split} is left out (--split {others} asks for no more): {reason}", file=sys.stderr)
-    failed = bool(absent)
+        others = " and ".join(plans)
+        print(f"ovss: warning: {args.name}: {others} alone, {split} is left out: {reason}", file=sys.stderr)
+    failed = False
     for split, plan in plans.items():
         title = f"{args.name} {split}"
         if args.dry_run:
