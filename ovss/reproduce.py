@@ -20,14 +20,14 @@ def reproduce(args: argparse.Namespace) -> int:
     """List the table, or evaluate entries of it; the exit code is 1 where one of several failed (the others are done).
 
     Raises:
-        ValueError: unknown id, missing weights or data, or a first evaluation that fails for a mistake of the user.
+        ValueError: unknown id, missing weights or data, or a mistake that ends the only evaluation.
         OSError: the output folder cannot be written.
     """
+    if args.list == bool(args.ids) or args.markdown > args.list:
+        raise ValueError("name entries, or ask for --list (with or without --markdown)")
     if args.list:
         print(_page() if args.markdown else published.plain_list())
         return 0
-    if args.markdown or not args.ids:
-        raise ValueError("name an entry, or ask for --list (with or without --markdown)")
     return run([published.find(id) for id in dict.fromkeys(args.ids)], args)
 
 
@@ -54,9 +54,10 @@ def run(entries: Sequence[Entry], args: argparse.Namespace) -> int:
             with own_log():
                 evaluate_entry(entry, args.num_gpus, opts[entry.id])
         except (*USER_ERRORS, SystemExit) as error:
-            if entry is entries[0]:  # nothing is done yet, and the others need the same weights
+            if len(entries) == 1:
                 raise
-            print(f"ovss: {entry.id} failed: {plain_message(error)}", file=sys.stderr)
+            reason = "see above" if isinstance(error, SystemExit) else plain_message(error)  # a process has said why
+            print(f"ovss: {entry.id} failed: {reason}", file=sys.stderr)
             failed.append(entry.id)
             continue
         comparison = compare(entry, opts[entry.id], pictures[entry.id], args)

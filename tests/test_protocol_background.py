@@ -11,7 +11,8 @@ from small_training import CONFIG, SMALL, as_opts
 import cat_seg.d2
 from ovss import hub
 from ovss.d2.api import MetadataCatalog, build_model
-from ovss.d2.evaluator import SemSegEvaluator, evaluate
+from ovss.d2.evaluator import evaluate
+from ovss.d2.sem_seg_evaluator import SemSegEvaluator
 from ovss.datasets.table import BENCHMARKS
 from ovss.vocabulary import Vocabulary
 

@@ -58,9 +58,10 @@ def test_measured_is_what_a_count_by_hand_gives(entry, tmp_path, capsys, restore
     assert "python train_net.py --eval-only --config-file configs/quickstart/cliptrase.yaml --num-gpus 1" in printed
 
 
-def test_two_entries_have_logs_of_their_own_and_one_may_fail(entry, tmp_path, capsys, restored_loggers):
+@pytest.mark.parametrize("first", [True, False])
+def test_two_entries_have_logs_of_their_own_and_one_may_fail(entry, tmp_path, capsys, restored_loggers, first):
     strict = Entry("not-this", entry.config, "folder", (*entry.settings, "INPUT.SIZE_FIT", "none"), {}, TINY, "nowhere")
-    assert reproduce.run([entry, strict], arguments(tmp_path)) == 1
+    assert reproduce.run([strict, entry] if first else [entry, strict], arguments(tmp_path)) == 1
     captured = capsys.readouterr()
     assert "not-this failed: unknown INPUT.SIZE_FIT 'none'" in captured.err
     assert "1 of 2 evaluations failed: not-this" in captured.err
@@ -89,7 +90,8 @@ MISTAKES = {
         ["cliptrase-448-voc20"],
         "no published figure is called 'cliptrase-448-voc20'; did you mean 'cliptrase-",
     ),
-    "nothing": ([], "name an entry, or ask for --list"),
+    "nothing": ([], "name entries, or ask for --list"),
+    "list of some": (["cliptrase-224-voc20", "--list"], "name entries, or ask for --list"),
     "no weights": (["cat-seg-vitb-voc20"], "needs --weights model_base.pth, from https://huggingface.co"),
     "absent weights": (["cat-seg-vitb-voc20", "--weights", "absent.pth"], "--weights absent.pth: no such file"),
     "weights of two": (["cat-seg-vitb-voc20", "cat-seg-vitl-voc20"], "different weights, run them apart"),
