@@ -8,10 +8,10 @@ import torch
 from ovss.metrics import ConfusionMatrix, scores
 from ovss.report.examples import Examples, shown_example
 from ovss.report.findings import Findings
+from ovss.results import SUMMARY
 from ovss.visualize import palette
 
 IGNORE = 255
-SUMMARY = ("mIoU_gt", "mIoU_union", "pAcc", "mAcc_gt", "mAcc_all", "fwIoU")
 
 
 def labels_and_answers(classes: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

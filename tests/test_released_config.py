@@ -82,7 +82,7 @@ EVAL = [
 ]
 # Where our configs are not theirs: names of files, test data, and what changes no result (warm-up, watched pictures).
 OWN = {
-    *("DATASETS.TEST", "DATALOADER.NUM_WORKERS", "MODEL.WEIGHTS", "OUTPUT_DIR"),
+    *("CONFIG_NAME", "DATASETS.TEST", "DATALOADER.NUM_WORKERS", "MODEL.WEIGHTS", "OUTPUT_DIR"),
     *("SOLVER.WARMUP_FACTOR", "VIS_PERIOD"),
 }
 

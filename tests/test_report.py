@@ -7,9 +7,10 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from report_findings import SUMMARY, labels_and_answers, made_findings
+from report_findings import labels_and_answers, made_findings
 
-from ovss.report.page import EXPLAINED, page, write_report
+from ovss.report.page import EXPLAINED, page
+from ovss.results import SUMMARY
 
 VOID = {"meta", "img", "br", "link", "input"}
 
@@ -191,8 +192,5 @@ def test_pictures_without_a_score_are_left_out():
     assert "images/001.jpg" not in found.text
 
 
-def test_equal_findings_give_equal_bytes(tmp_path, by_hand):
-    for name in ("a.html", "b.html"):
-        write_report(tmp_path / name, by_hand)
-    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html", "b.html"]
+def test_equal_findings_give_equal_pages(by_hand):
+    assert page(by_hand) == page(by_hand)

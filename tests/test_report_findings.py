@@ -1,15 +1,19 @@
 """What a report derives from counts, by hand; plots and panels that show it."""
 
 import re
+from html import unescape
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from report_findings import IGNORE, labels_and_answers, made_findings
 
 from ovss.report import plots
 from ovss.report.examples import Example
+from ovss.report.markup import shown, text
 from ovss.report.panels import MOST_BYTES, contents, errors, jpeg, panels
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -85,22 +89,32 @@ def test_plots_are_equal_and_leave_no_settings():
     assert not re.search(r"matplotlib v|\d{4}-\d\d-\d\d", drawn[0])
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.text(st.characters(), max_size=40))
+@example("\ud800 \x00 \ufffe \u202e $ < & ]]>")
+def test_any_name_can_be_drawn_and_written(name):
+    """SVG is parsed strictly, and one sign too many would cost the whole picture."""
+    assert words(plots.bars([shown(name)], [50]))
+    assert unescape(re.sub("</?bdi>", "", text(name))) == shown(name)
+    text(name).encode("utf-8")
+
+
 def test_long_names_are_cut():
     for name in ("word " * 20, "長" * 40):
         assert any(word.endswith("…") and word != name for word in words(plots.bars([name], [1])))
 
 
 @pytest.fixture
-def example():
+def four_columns():
     """4 x 2 px: right, wrong, unlabelled, right in the columns."""
     target = np.array([[0, 1, IGNORE, 2]] * 2)
     answer = np.array([[0, 2, 1, 2]] * 2)
     return Example("a", 50.0, np.full((2, 4, 3), 100, np.uint8), answer, target)
 
 
-def test_panels(example):
+def test_panels(four_columns):
     colours = np.array([[200, 0, 0], [0, 200, 0], [0, 0, 200]], np.uint8)
-    drawn = panels(example, ["a", "b", "c"], colours, IGNORE)
+    drawn = panels(four_columns, ["a", "b", "c"], colours, IGNORE)
     assert list(drawn) == ["Picture", "Ground truth", "Prediction", "Errors"]
     assert {picture.size for picture in drawn.values()} == {(512, 256)}
     columns = {name: [picture.getpixel((64 + 128 * k, 128)) for k in range(4)] for name, picture in drawn.items()}
@@ -114,9 +128,9 @@ def test_panels(example):
     assert max(unlabelled) < 80
 
 
-def test_errors_and_contents(example):
-    assert errors(example, IGNORE)[0].tolist() == [0, 1, 2, 0]
-    assert contents(example, 3) == [(2, 25.0, 50.0), (0, 25.0, 25.0), (1, 25.0, 25.0)]
+def test_errors_and_contents(four_columns):
+    assert errors(four_columns, IGNORE)[0].tolist() == [0, 1, 2, 0]
+    assert contents(four_columns, 3) == [(2, 25.0, 50.0), (0, 25.0, 25.0), (1, 25.0, 25.0)]
 
 
 def test_jpeg_of_a_noisy_picture_is_bounded():

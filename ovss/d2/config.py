@@ -21,6 +21,8 @@ Translate = Callable[[Mapping[str, Any], Mapping[str, Any] | None], tuple[dict[s
 
 def add_ovss_config(cfg: CfgNode) -> None:
     """Add the keys that both systems share to Detectron2's."""
+    # What reports call this config: by default the path of its file below configs/.
+    cfg.CONFIG_NAME = ""
     # Words for pictures that bring none (demo): a class file, or words separated by commas. Data sets bring their own.
     cfg.MODEL.VOCABULARY = ""
     cfg.MODEL.CLIP = CfgNode()
@@ -73,6 +75,8 @@ def add_ovss_config(cfg: CfgNode) -> None:
     # of run-length encoded segments, Detectron2's and COCO's format.
     cfg.TEST.SAVE_LABELS = False
     cfg.TEST.SAVE_PREDICTIONS = False
+    # Write a page of the results beside them: scores, classes, the best and the worst pictures. Needs no network.
+    cfg.TEST.REPORT = True
     # One's own data as DATASETS.TEST "('folder',)": pictures, label images of the same stems, a class file.
     cfg.DATASETS.FOLDER = CfgNode()
     cfg.DATASETS.FOLDER.IMAGES = ""
@@ -104,6 +108,7 @@ def load_config(
             raise ValueError(f"config file {config_file}: no such file; the project's own are in configs/")
         source = f"config file {config_file}"
         base = _explained(cfg, source, lambda: _merge_yaml(cfg, config_file, translate))
+    cfg.CONFIG_NAME = cfg.CONFIG_NAME or _name_of(config_file)
     if len(opts) % 2:
         raise ValueError(f"settings come as pairs of KEY VALUE, got {len(opts)} words: {' '.join(opts)}")
     _explained(cfg, "command line", lambda: _merge_options(cfg, opts, base, translate))
@@ -111,6 +116,12 @@ def load_config(
         raise ValueError(f"INPUT.FORMAT {cfg.INPUT.FORMAT!r}: every model here reads 'RGB', as configs/base.yaml says")
     cfg.freeze()
     return cfg
+
+
+def _name_of(config_file: str) -> str:
+    """The file's path below a folder configs/, without suffix; else its name: a report tells nobody's folders."""
+    parts = Path(config_file).with_suffix("").parts
+    return "/".join(parts[parts.index("configs") + 1 :] if "configs" in parts else parts[-1:])
 
 
 def _merge_package(cfg: CfgNode, path: str) -> dict[str, Any]:

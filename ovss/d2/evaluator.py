@@ -10,6 +10,7 @@ from ovss.d2.api import CfgNode, build_detection_test_loader, comm, inference_on
 from ovss.d2.augmentation import AugmentedSegmentor, augmented
 from ovss.d2.mapper import InputMapper, InputTransform
 from ovss.d2.protocol import as_text, describe
+from ovss.d2.report import run_facts
 from ovss.d2.sem_seg_evaluator import SemSegEvaluator
 from ovss.files import check_writable
 
@@ -46,6 +47,7 @@ def build_evaluation(cfg: CfgNode, model: nn.Module) -> tuple[nn.Module, list[tu
         "epsilon": cfg.TEST.EPSILON,
         "save_labels": cfg.TEST.SAVE_LABELS,
         "save_predictions": cfg.TEST.SAVE_PREDICTIONS,
+        "facts": run_facts(cfg) if cfg.TEST.REPORT else None,
     }
     tests = [
         (

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor
 
 from ovss.d2.api import DatasetEvaluator, MetadataCatalog, comm
+from ovss.d2.report import keep, report_page
 from ovss.datasets.pairs import read_labels, size_mismatch
 from ovss.labels import answered_labels
 from ovss.metrics import ConfusionMatrix, per_class_table, scores
 from ovss.predictions import LabelPictures, segments
+from ovss.report.examples import Examples
 from ovss.results import Evaluation, PictureScores, summarize, write_results
 
 logger = logging.getLogger(__name__)
@@ -33,6 +36,7 @@ class SemSegEvaluator(DatasetEvaluator):
         epsilon: see `ovss.metrics.scores`.
         save_labels: write each picture's labels to `<dataset_name>_labels/`, as they come.
         save_predictions: write `<dataset_name>_predictions.json`, see `ovss.predictions.segments`.
+        facts: what was run, by name, for the report `<dataset_name>.html`; None: no report.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class SemSegEvaluator(DatasetEvaluator):
         epsilon: float = 0.0,
         save_labels: bool = False,
         save_predictions: bool = False,
+        facts: Mapping[str, str] | None = None,
     ):
         metadata = MetadataCatalog.get(dataset_name)
         has_background = bool(metadata.vocabulary.background)
@@ -60,6 +65,7 @@ class SemSegEvaluator(DatasetEvaluator):
         self.epsilon = epsilon
         self.save_labels = save_labels and bool(output_dir)
         self.save_predictions = save_predictions and bool(output_dir)
+        self.facts = facts
         self.category_ids = category_ids(metadata)
         self.reset()
 
@@ -68,6 +74,7 @@ class SemSegEvaluator(DatasetEvaluator):
         self.pictures: dict[str, PictureScores] = {}
         self.label_pictures = LabelPictures(Path(self.output_dir) / f"{self.dataset_name}_labels")
         self.segments: list[dict[str, Any]] = []
+        self.examples = Examples()
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Tensor]]) -> None:
         """Count a batch. Raises ValueError naming the files: labels of another size, or a value that is no class."""
@@ -81,7 +88,9 @@ class SemSegEvaluator(DatasetEvaluator):
                 counts = self.confusion.update(prediction, target, self.ignore_label)
             except ValueError as error:
                 raise ValueError(f"label image {batched_input['sem_seg_file_name']}: {error}") from error
-            self._note(batched_input["file_name"], counts)
+            score = self._note(batched_input["file_name"], counts)
+            if self.facts is not None:
+                keep(self.examples, batched_input, prediction, target, score)
 
     def _save(self, prediction: Tensor, file_name: str) -> None:
         if self.save_labels or self.save_predictions:
@@ -103,17 +112,18 @@ class SemSegEvaluator(DatasetEvaluator):
             target = target.where(target != self.ignore_label, len(self.classes) - 1)
         return target
 
-    def _note(self, file_name: str, counts: Tensor) -> None:
-        """Keep the scores of one picture, from its own counts (K,K)."""
+    def _note(self, file_name: str, counts: Tensor) -> float:
+        """Keep the scores of one picture, from its own counts (K,K); return its mIoU_gt."""
         own = scores(counts, self.epsilon)
         self.pictures[file_name] = PictureScores(file_name, own.mIoU_gt, own.pAcc, int(counts.sum()))
+        return own.mIoU_gt
 
     def evaluate(self) -> dict[str, dict[str, float]] | None:
         """Scores in percent under "sem_seg", by the names of `ovss.metrics.Scores`; None but in the main process.
 
         They are in the log before any file is written.
         """
-        parts = comm.gather((self.confusion.counts.cpu(), self.pictures, self.segments))
+        parts = comm.gather((self.confusion.counts.cpu(), self.pictures, self.segments, self.examples.ranked()))
         if not comm.is_main_process():
             return None
         counts = torch.stack([part[0] for part in parts]).sum(0)
@@ -127,10 +137,14 @@ class SemSegEvaluator(DatasetEvaluator):
         rows = [pictures[name] for name in sorted(pictures)]
         if self.output_dir:
             found = Evaluation(self.dataset_name, self.classes, summary, result, counts, rows)
-            more = {}
+            more: dict[str, Callable[[], str]] = {}
             if self.save_predictions:
                 more["_predictions.json"] = lambda: json.dumps([entry for part in parts for entry in part[2]])
+            if self.facts is not None:
+                more[".html"] = partial(report_page, found, self.facts, [part[3] for part in parts])
             write_results(Path(self.output_dir), found, more)
+            if self.facts is not None:
+                logger.info(f"report: {Path(self.output_dir) / self.dataset_name}.html")
         return {"sem_seg": summary}
 
 

@@ -56,8 +56,8 @@ def confusion(findings: Findings) -> str:
         heading("confusion", f"The {len(chosen)} worst classes" if len(chosen) > 1 else "The worst class")
         + "<p>Classes in the ground truth by rising IoU, of equal ones that with more pixels first. A row says what "
         "the pixels of one class were given, in percent; framed is what is right.</p>"
-        + f'<div class="plots">{plot(matrix, "Confusion matrix of the classes in the table that follows")}'
-        + f'<div class="wide">{table(titles, rows)}</div></div>\n'
+        + f'<div class="wide">{plot(matrix, "Confusion matrix of the classes in the table that follows")}</div>'
+        + f'<div class="wide">{table(titles, rows)}</div>\n'
     )
 
 

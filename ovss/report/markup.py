@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 UNDEFINED = "-"
-UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def shown(words: str) -> str:
-    """Without what is no character: control signs, and bytes of a file name that are not UTF-8."""
+    """Without what HTML or SVG cannot hold: control signs, and bytes of a file name that are not UTF-8."""
     return UNSHOWABLE.sub("\ufffd", words)
 
 

@@ -5,10 +5,7 @@ import hashlib
 import html
 import re
 from importlib import resources
-from operator import methodcaller
-from pathlib import Path
 
-from ovss.files import write_atomic
 from ovss.report.classes import class_table, confusion, per_class
 from ovss.report.findings import Findings
 from ovss.report.markup import cell, heading, percent, shown, table, text
@@ -33,13 +30,8 @@ SECTIONS = {
 }
 
 
-def write_report(path: Path, findings: Findings) -> None:
-    """Write the page, whole or not at all; equal findings give equal bytes."""
-    write_atomic(path, methodcaller("write", page(findings).encode("utf-8")))
-
-
 def page(findings: Findings) -> str:
-    """The page as text."""
+    """The page as text; equal findings give equal text."""
     files = resources.files("ovss.report")
     style, script = (files.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -66,9 +58,9 @@ def _header(findings: Findings) -> str:
     present = int((findings.pixels > 0).sum())
     facts = {
         **findings.facts,
-        "Pictures": f"{len(findings.pictures):,}",
-        "Classes": f"{len(findings.classes):,}, {present:,} of them in the ground truth",
-        "Labelled pixels": f"{int(findings.pixels.sum()):,}",
+        "pictures": f"{len(findings.pictures):,}",
+        "classes": f"{len(findings.classes):,}, {present:,} of them in the ground truth",
+        "labelled pixels": f"{int(findings.pixels.sum()):,}",
     }
     listed = "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>\n" for name, value in facts.items())
     links = "\n".join(f'<a href="#{name}">{title}</a>' for name, title in SECTIONS.items())
