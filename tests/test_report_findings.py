@@ -123,9 +123,9 @@ def test_panels(four_columns):
     assert columns["Ground truth"] == [tinted[0], tinted[1], (100, 100, 100), tinted[2]]
     assert columns["Prediction"] == [tinted[0], tinted[2], tinted[1], tinted[2]]
     right, wrong, unlabelled, last = columns["Errors"]
-    assert right == last == (100, 100, 100)
-    assert wrong[0] > 150 > 90 > wrong[1]
-    assert max(unlabelled) < 80
+    assert right == last == (178, 178, 178)
+    assert wrong[0] > 200 > 100 > wrong[1]
+    assert max(unlabelled) < 100
 
 
 def test_errors_and_contents(four_columns):

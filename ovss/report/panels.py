@@ -18,12 +18,13 @@ QUALITIES = (85, 70, 50, 30, 10)
 def panels(example: Example, names: Sequence[str], colours: np.ndarray, ignore_label: int) -> dict[str, Image.Image]:
     """Four pictures of one size, by caption. Regions have the colours (K,3) of their classes.
 
-    Among the errors wrong pixels are red, those without a label dark, and right ones keep the grey of the picture.
+    Among the errors wrong pixels are red, those without a label dark, and right ones show the picture in light grey.
     """
     truth = overlay(example.image, example.target, names, legend=False, background=ignore_label, colours=colours)
     answer = overlay(example.image, example.prediction, names, legend=False, colours=colours)
     grey = np.asarray(Image.fromarray(example.image).convert("L").convert("RGB"))
-    wrong = overlay(grey, errors(example, ignore_label), ("",) * 3, 0.75, False, RIGHT, ERROR_COLOURS)
+    light = 255 - (255 - grey) // 2  # so that the dark of missing labels is no part of a dark photo
+    wrong = overlay(light, errors(example, ignore_label), ("",) * 3, 0.75, False, RIGHT, ERROR_COLOURS)
     picture = Image.fromarray(example.image).resize(truth.size, Image.Resampling.LANCZOS)
     return {"Picture": picture, "Ground truth": truth, "Prediction": answer, "Errors": wrong}
 
