@@ -1,6 +1,7 @@
 """What a report derives from counts, by hand; plots and panels that show it."""
 
 import re
+from dataclasses import replace
 from html import unescape
 from xml.etree import ElementTree
 
@@ -130,7 +131,9 @@ def test_panels(four_columns):
 
 def test_errors_and_contents(four_columns):
     assert errors(four_columns, IGNORE)[0].tolist() == [0, 1, 2, 0]
-    assert contents(four_columns, 3) == [(2, 25.0, 50.0), (0, 25.0, 25.0), (1, 25.0, 25.0)]
+    assert contents(four_columns, 3, IGNORE) == [(2, 25.0, 50.0), (0, 25.0, 25.0), (1, 25.0, 25.0)]
+    labels = replace(four_columns, target=np.where(four_columns.target == IGNORE, 0, four_columns.target))
+    assert contents(labels, 3, 0) == [(2, 25.0, 50.0), (0, 0.0, 25.0), (1, 25.0, 25.0)], "a value may be left out"
 
 
 def test_jpeg_of_a_noisy_picture_is_bounded():

@@ -36,7 +36,8 @@ def shown_example(file: str, score: float, image: np.ndarray, prediction: np.nda
     scale = min(1.0, SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     picture = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-    return Example(file, score, picture, resize_labels(prediction, size), resize_labels(target, size))
+    labels = (resize_labels(part, size).astype(np.int32) for part in (prediction, target))
+    return Example(file, score, picture, *labels)
 
 
 class Examples:

@@ -35,11 +35,11 @@ def errors(example: Example, ignore_label: int) -> np.ndarray:
     return np.where(example.target == ignore_label, UNLABELLED, wrong)
 
 
-def contents(example: Example, classes: int) -> list[tuple[int, float, float]]:
+def contents(example: Example, classes: int, ignore_label: int) -> list[tuple[int, float, float]]:
     """(class, share in the ground truth, share in the prediction) in percent of the picture, the largest first."""
     true, given = (
-        100 * np.bincount(labels[labels < classes], minlength=classes) / labels.size
-        for labels in (example.target, example.prediction)
+        100 * np.bincount(labels, minlength=classes) / example.target.size
+        for labels in (example.target[example.target != ignore_label], example.prediction.ravel())
     )
     larger = np.maximum(true, given)
     order = np.argsort(-larger, kind="stable")

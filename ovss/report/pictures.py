@@ -31,7 +31,7 @@ def per_picture(findings: Findings) -> str:
 
 def _example(findings: Findings, example: Example, title: str) -> str:
     file = "/".join(PurePath(example.file).parts[-2:])  # what lies above says where somebody keeps the data
-    listed = contents(example, len(findings.classes))
+    listed = contents(example, len(findings.classes), findings.ignore_label)
     drawn = panels(example, findings.classes, findings.colours, findings.ignore_label)
     figures = "".join(
         f"<figure>{image('image/jpeg', jpeg(picture), f'{caption} of {file}', picture.size)}"
