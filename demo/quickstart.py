@@ -47,14 +47,16 @@ def main() -> None:
     output = args.output
     files = {method: CONFIGS / f"{method}.yaml" for method in METHODS}
     files["cat_seg"], made = train_cat_seg(output) if args.train else (ASSETS / "tiny_cat_seg.safetensors", "embedded")
-    results, predictors, protocol, prompts = {}, {}, {}, []
+    results, predictors, prompts = {}, {}, []
+    protocol: dict[str, str] = {}
     for method, title in METHODS.items():
         print(f"{title} on the drawn scenes ...", flush=True)
         cfg = load(str(files[method]), settings(output / method))
         model = build_model(cfg).eval()
         results[title] = evaluate(cfg, model)[DATASET]
-        protocol = describe(cfg)
-        prompts.append(f"{title} {protocol['prompts']}")
+        told = describe(cfg)
+        protocol = protocol or told  # one for all but the prompts; the embedded CAT-Seg's config has no name for it
+        prompts.append(f"{title} {told['prompts']}")
         predictors[method] = Predictor(
             model, InputTransform.from_config(cfg, False), MetadataCatalog.get(DATASET).vocabulary
         )
