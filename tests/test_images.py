@@ -221,12 +221,20 @@ def test_the_size_is_that_of_the_picture_as_it_is_shown(tmp_path, orientation):
     assert image_size(path) == read_image(path).shape[:2] == ((3, 2) if 5 <= orientation <= 8 else (2, 3))
 
 
-def test_the_size_of_a_jpeg_needs_its_header_alone(tmp_path):
-    path = save(tmp_path / "a.jpg", np.zeros((500, 700, 3), np.uint8))
-    path.write_bytes(path.read_bytes()[:700])
-    assert image_size(path) == (500, 700)
-    with pytest.raises(ImageError, match="truncated"):
-        read_image(path)
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_the_size_is_that_of_a_whole_file(tmp_path, mode, options):
+    path, noise = tmp_path / "a.jpg", np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    Image.fromarray(noise).convert(mode).save(path, **options)
+    assert image_size(path) == (50, 70)
+    content = path.read_bytes()
+    for length in (1000, len(content) // 2, len(content) - 2):  # the last two bytes are the end's mark
+        path.write_bytes(content[:length])
+        with pytest.raises(ImageError, match=r"a\.jpg: .*truncated"):
+            image_size(path)
+
+
+def test_the_size_of_something_else(tmp_path):
     for content in (b"no picture", png_header(100_000, 100_000)):
         (tmp_path / "a.png").write_bytes(content)
         with pytest.raises(ImageError, match=r"a\.png: "):
