@@ -95,8 +95,8 @@ def _context(classes: int, other: str, split: str) -> tuple[Layout, ...]:
     )
 
 
-def _voc(split: str) -> tuple[Layout, ...]:
-    labels = f"annotations_detectron2/{split}"
+def _voc(split: str, kind: str = "") -> tuple[Layout, ...]:
+    labels = f"annotations_detectron2{kind}/{split}"
     folders = (
         ("VOCdevkit/VOC2012", "JPEGImages"),
         ("VOC2012", "JPEGImages"),
@@ -136,8 +136,8 @@ _VOC_20 = Benchmark(
     names=_names(cliptrase="voc_sem_seg_train"),
 )  # fmt: skip
 _VOC_20B = Benchmark(
-    "voc_20b_val", "voc_20b", (("VOCdevkit/VOC2012/JPEGImages", "VOCdevkit/VOC2012/annotations_detectron2_bg/val"),),
-    1449, "voc", shared_pictures=True, names=_names("voc_2012_test_background_sem_seg"),
+    "voc_20b_val", "voc_20b", _voc("val", "_bg"), 1449, "voc", shared_pictures=True,
+    names=_names("voc_2012_test_background_sem_seg"),
 )  # fmt: skip
 _CONTEXT_59_VAL = replace(
     _CONTEXT_59, name="pascal_context_59_val", layouts=_context(59, "pcontext", "val"), pictures=5104,
