@@ -112,6 +112,7 @@ def test_pictures_are_compared(root):
     assert re.search("2008_000002.jpg: no such file", outcome.failures[0])
     assert re.search("2008_000003.png is 3 x 2 px, its picture .* 5 x 5 px", outcome.failures[1])
     shutil.rmtree(root / FOLDER / "JPEGImages")
-    assert prepare(plan(root, "val"), workers=1).failures == [
-        f"{root / FOLDER / 'JPEGImages'}: no such folder; label images were compared with no picture"
-    ]
+    folder = root / FOLDER / "JPEGImages"
+    outcome = prepare(plan(root, "val"), workers=1)
+    assert f"{folder}: no such folder; label images were compared with no picture" in outcome.notes
+    assert outcome.failures == []

@@ -11,7 +11,7 @@ from ovss.datasets.label_images import relabel
 from ovss.datasets.prepare import Outcome, prepare
 from ovss.datasets.source_files import read_names
 from ovss.datasets.table import BENCHMARKS, SPLITS
-from ovss.datasets.voc import OUTPUTS, convert, plan, table
+from ovss.datasets.voc import FOLDERS, OUTPUTS, convert, plan, table
 
 HOME = "VOCdevkit/VOC2012"
 VAL = ["2007_000033", "2007_000042"]  # of the official list
@@ -51,8 +51,10 @@ def test_val_has_both_folders_in_both_layouts(tmp_path, home, palette):
 
 
 def test_what_is_written_is_what_evaluation_reads(tmp_path):
-    written = {f"{HOME}/{output}" for outputs in OUTPUTS.values() for output in outputs}
-    assert written == {row.layouts[0][1] for row in BENCHMARKS if row.preparation == "voc"}
+    rows = [row for row in BENCHMARKS if row.preparation == "voc"]
+    for number, home in enumerate(FOLDERS):
+        written = {(f"{home}/JPEGImages", f"{home}/{output}") for outputs in OUTPUTS.values() for output in outputs}
+        assert written == {row.layouts[number] for row in rows}
 
 
 def test_without_its_list_the_official_one_counts(tmp_path):
@@ -123,6 +125,12 @@ def test_a_list_of_something_else(tmp_path, line):
     save_list(tmp_path / HOME, *VAL, line)
     with pytest.raises(ValueError, match=r"val\.txt: .* is no name of a picture"):
         plan(tmp_path, "val")
+
+
+def test_a_list_from_any_editor(tmp_path):
+    """Lines of Windows, a byte order mark, blank lines, a name twice, no end of the last line."""
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf2007_000042\r\n\r\n 2007_000033 \r\n2007_000042\r\n2007_000061")
+    assert read_names(tmp_path / "a.txt") == ["2007_000042", "2007_000033", "2007_000061"]
 
 
 def test_an_empty_list_and_an_unreadable_one(tmp_path):

@@ -13,7 +13,7 @@ from ovss.datasets.detail import FOLDER, read_pictures
 from ovss.datasets.mat_file import read_uint16
 from ovss.datasets.plan import Item, Plan
 from ovss.datasets.preparations import missing
-from ovss.datasets.source_files import folder_problems, read_names
+from ovss.datasets.source_files import folder_notes, read_names
 from ovss.datasets.table import BY_NAME, SPLITS
 
 CLASSES = 459
@@ -40,7 +40,7 @@ def plan(root: Path, split: str) -> Plan:
         )
         for name in names
     ]
-    return Plan(items, row.pictures, (maps, pictures), notes, folder_problems(pictures))
+    return Plan(items, row.pictures, (maps, pictures), [*notes, *folder_notes(pictures)])
 
 
 def _names(root: Path, split: str, maps: Path) -> tuple[list[str], list[str]]:
@@ -65,8 +65,8 @@ def _names(root: Path, split: str, maps: Path) -> tuple[list[str], list[str]]:
     if not names:
         raise ValueError(f"{maps}: none of its label maps (.mat) is of val")
     notes = [f"{own} is not there; the official list of val pictures was used in its place"]
-    if missing := sorted(set(official) - set(names)):
-        notes.append(f"{maps}: {len(missing):,} label maps of that list are not there, the first is {missing[0]}.mat")
+    if absent := sorted(set(official) - set(names)):
+        notes.append(f"{maps}: {len(absent):,} label maps of that list are not there, the first is {absent[0]}.mat")
     return names, notes
 
 

@@ -14,7 +14,7 @@ from ovss.datasets.detail import FILE, Picture, read_pictures
 from ovss.datasets.label_images import UNLABELLED
 from ovss.datasets.plan import Item, Plan
 from ovss.datasets.rle import paint, read_runs
-from ovss.datasets.source_files import folder_problems, read_names
+from ovss.datasets.source_files import folder_notes, read_names
 from ovss.datasets.table import BY_NAME, SPLITS
 
 
@@ -36,8 +36,8 @@ def plan(root: Path, split: str) -> Plan:
         )
         for picture in pictures
     ]
-    notes = [*_region_notes(pictures), *(_list_notes(pictures) if split == "val" else [])]
-    return Plan(items, row.pictures, (root / FILE, folder), notes, folder_problems(folder))
+    notes = [*_region_notes(pictures), *(_list_notes(pictures) if split == "val" else []), *folder_notes(folder)]
+    return Plan(items, row.pictures, (root / FILE, folder), notes)
 
 
 def _region_notes(pictures: Sequence[Picture]) -> Iterator[str]:

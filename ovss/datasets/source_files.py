@@ -26,7 +26,7 @@ def read_names(path: Path) -> list[str]:
         ValueError: unreadable, empty, or a line that cannot be the name of a file without suffix.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # editors put a mark first
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read ({error})") from error
     names = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
@@ -38,8 +38,8 @@ def read_names(path: Path) -> list[str]:
     return names
 
 
-def folder_problems(pictures: Path) -> list[str]:
-    """One line where the folder of a set's pictures is not there: what `Item.picture` cannot say of each."""
+def folder_notes(pictures: Path) -> list[str]:
+    """One line where the folder of a set's pictures is not there: labels may be prepared before the photos come."""
     return [] if pictures.is_dir() else [f"{pictures}: no such folder; label images were compared with no picture"]
 
 
@@ -58,10 +58,11 @@ def plan_folder(root: Path, row: Benchmark, convert: Callable[[Path], Sequence[n
     labels = listed(sources, ".png")
     if not labels:
         raise missing(sources, f"no label images (.png) there; they come in {archive}", row.preparation)
-    problems = folder_problems(pictures)
     lonely = sorted({path.stem for path in listed(pictures, ".jpg")} - {path.stem for path in labels})
-    if lonely:
-        problems.append(f"{pictures}: {len(lonely):,} without a label image in {sources}, the first is {lonely[0]}.jpg")
+    problems = [
+        f"{pictures}: {len(lonely):,} without a label image in {sources}, the first is {name}.jpg"
+        for name in lonely[:1]
+    ]
     items = [
         Item(
             outputs=(outputs / label.name,),
@@ -70,4 +71,4 @@ def plan_folder(root: Path, row: Benchmark, convert: Callable[[Path], Sequence[n
         )
         for label in labels
     ]
-    return Plan(items, row.pictures, sources=(sources, pictures), problems=problems)
+    return Plan(items, row.pictures, (sources, pictures), folder_notes(pictures), problems)

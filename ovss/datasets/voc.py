@@ -12,7 +12,7 @@ from ovss.class_file import read_class_file
 from ovss.datasets.label_images import UNLABELLED, read_values, relabel, warn_of_unknown
 from ovss.datasets.plan import Item, Plan
 from ovss.datasets.preparations import missing
-from ovss.datasets.source_files import folder_problems, listed, read_names
+from ovss.datasets.source_files import folder_notes, listed, read_names
 from ovss.datasets.table import BY_NAME, SPLITS
 
 FOLDERS = ("VOCdevkit/VOC2012", "VOC2012")  # CAT-Seg's layout, CLIPtrase's
@@ -45,7 +45,7 @@ def plan(root: Path, split: str) -> Plan:
         for name in names
     ]
     expected = BY_NAME[f"voc_20_{split}"].pictures
-    return Plan(items, expected, (masks, pictures), notes, folder_problems(pictures))
+    return Plan(items, expected, (masks, pictures), [*notes, *folder_notes(pictures)])
 
 
 def _names(folder: Path, split: str, present: list[str]) -> tuple[list[str], list[str]]:
