@@ -8,6 +8,7 @@ Shapes: B batch, T rows of text, K classes, h w resolution of the model's scores
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -108,59 +109,76 @@ def _pruned(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """
     height, width = scores.shape[-2:]
     tolerance = float(8 * torch.finfo(scores.dtype).eps * scores.abs().max())
-    row, cell = _candidates(scores, tolerance)
+    with _one_thread():
+        row, cell = _candidates(scores, tolerance)
     if len(row) > SHARE_WORTH_PRUNING * len(scores) * (height - 1) * (width - 1):
         winner, best = first_maximum(resized(scores[None], size))
         return winner[0], best[0]
-    cell_of, winner, best, lead = _compare(scores, row, cell, size)
-    unsure = (lead <= 2 * tolerance).flatten().nonzero().squeeze(1)
-    if len(unsure):
-        rivals = row[torch.isin(cell, cell_of.flatten()[unsure].unique())].unique()
-        parts = (part.flatten(2)[..., unsure] for part in resized(scores[None, rivals], size))
-        winner.view(-1)[unsure] = rivals[first_maximum(parts)[0][0]]
+    with _one_thread():
+        winner, best, unsure, rivals = _compare(scores, row, cell, size, tolerance)
+    if len(rivals):
+        parts = (part[..., unsure] for part in resized(scores[None, rivals], size))
+        winner[unsure] = rivals[first_maximum(parts)[0][0]]
     return winner, best
 
 
-def _compare(scores: Tensor, row: Tensor, cell: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
-    """The cell of each pixel, its best candidate, the score of this one and its lead over the second, each (H,W)."""
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """For many small steps: to hand each to several threads saves little, and on a busy machine costs a hundredfold."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _compare(
+    scores: Tensor, row: Tensor, cell: Tensor, size: tuple[int, int], tolerance: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The best candidate of each pixel and its score (H,W), the pixels (H,W) where rounding may have decided, and the
+    rows that are so close anywhere, in order.
+    """
     height, width = scores.shape[-2:]
     (top, down), (left, across) = _weights(height, size[0]), _weights(width, size[1])
     count = torch.bincount(cell, minlength=(height - 1) * (width - 1)).view(height - 1, width - 1)
+    first = (count.flatten().cumsum(0) - count.flatten()).view_as(count)
     winner = torch.empty(size, dtype=torch.int64)
-    best, lead = scores.new_empty(size), scores.new_empty(size)
-    start = 0
-    for y, candidates in enumerate(row.split(count.sum(1).tolist())):  # a row of cells at a time
-        table, corners = _corners(scores[:, y : y + 2], candidates, count[y])
-        upper, lower = torch.lerp(corners[..., 0][..., left], corners[..., 1][..., left], across)
-        stop = int(torch.searchsorted(top, y, right=True))
-        step = max(VALUES_AT_ONCE // upper.numel(), 1)
-        for first in range(start, stop, step):
-            band = slice(first, min(first + step, stop))
-            values = torch.lerp(upper[:, None], lower[:, None], down[band, None])
-            best[band], index = values.max(dim=0)
-            lead[band] = best[band] - values.scatter_(0, index[None], -torch.inf).amax(0)
-            winner[band] = table[:, left].gather(0, index)
-        start = stop
-    return top[:, None] * (width - 1) + left, winner, best, lead
+    best, unsure = scores.new_empty(size), torch.empty(size, dtype=torch.bool)
+    rivals = [row[:0]]
+    step = max(VALUES_AT_ONCE // (int(count.max()) * size[1]), 1)
+    for start in range(0, size[0], step):
+        band = slice(start, min(start + step, size[0]))
+        cells = slice(int(top[band.start]), int(top[band.stop - 1]) + 1)
+        table, corners = _corners(scores[:, cells.start : cells.stop + 1], row, first[cells], count[cells])
+        above, below = (torch.lerp(near[..., left], far[..., left], across) for near, far in corners)
+        which = top[band] - cells.start
+        values = torch.lerp(above[:, which], below[:, which], down[band, None])
+        best[band], index = values.max(dim=0)
+        winner[band] = table[index, which[:, None], left]
+        nearly = best[band] - 2 * tolerance
+        unsure[band] = values.scatter_(0, index[None], -torch.inf).amax(0) >= nearly
+        y, x = unsure[band].nonzero(as_tuple=True)
+        rivals += [winner[band][y, x].unique(), table[:, which[y], left[x]][values[:, y, x] >= nearly[y, x]].unique()]
+    return winner, best, unsure, torch.cat(rivals).unique()
 
 
-def _corners(scores: Tensor, candidates: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """Candidates of a row of cells, listed cell by cell, as a table, and their four scores in its cells.
+def _corners(scores: Tensor, row: Tensor, first: Tensor, count: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
+    """Candidates of some rows of cells as a table, and their four scores in its cells.
 
     Args:
-        scores: (T,2,w) above and below the row of cells.
-        candidates: rows that may win in the first cell, in the second, ...
-        count: (w-1,) how many these are in each cell.
+        scores: (T,c+1,w) around c rows of cells.
+        row: rows that may win, cell by cell; first, count: (c,w-1) where a cell's begin in it, and how many they are.
 
-    Returns: the table (R,w-1), R the largest count, and corners (2,R,w-1,2): above and below, left and right. Where a
-        cell has fewer than R, the rest score `NOTHING`.
+    Returns: the table (R,c,w-1), R the largest count, and as many scores of each corner: above and below, of each left
+        and right. Where a cell has fewer than R, the rest score `NOTHING`.
     """
-    rank = torch.arange(int(count.max()))[:, None]
-    table = candidates[(count.cumsum(0) - count + rank).clamp_(max=len(candidates) - 1)]
-    place = torch.arange(len(count))
-    pairs = torch.stack([scores[table, :, place], scores[table, :, place + 1]], dim=-1)
-    pairs[rank >= count] = NOTHING
-    return table, pairs.movedim(2, 0)
+    rank = torch.arange(int(count.max()))[:, None, None]
+    table = row[(first + rank).clamp_(max=len(row) - 1)]
+    y, x = torch.arange(count.shape[0])[:, None], torch.arange(count.shape[1])
+    spent = rank >= count
+    corners = [[scores[table, y + dy, x + dx].masked_fill_(spent, NOTHING) for dx in (0, 1)] for dy in (0, 1)]
+    return table, corners
 
 
 def _weights(old: int, new: int) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from ovss import hub
 from ovss.d2 import catalog
 from ovss.d2.api import DatasetCatalog, MetadataCatalog, build_model
 from ovss.d2.evaluator import evaluate
-from ovss.d2.sem_seg_evaluator import SemSegEvaluator
+from ovss.d2.sem_seg_evaluator import SemSegEvaluator, category_ids
 from ovss.files import check_writable
 from ovss.metrics import Scores, per_class_table
 from ovss.predictions import LabelPictures, segments
@@ -157,6 +157,15 @@ def test_segments_decode_to_the_labels():
         mask = coco_mask.decode(entry["segmentation"])
         np.testing.assert_array_equal(mask, labels == entry["category_id"] // 10)
     assert segments(labels, "a.jpg")[-1]["category_id"] == 4
+
+
+def test_categories_of_a_benchmark_are_its_own():
+    ids = category_ids(MetadataCatalog.get("coco_stuff_val"))
+    assert (ids[0], ids[11], ids[170]) == (1, 13, 182)  # person, stop sign, wood
+    assert category_ids(MetadataCatalog.get("ade20k_150_val")) is None
+    words = {"vocabulary": Vocabulary.from_words(["a"], ["sky"]), "stuff_dataset_id_to_contiguous_id": {7: 0}}
+    assert category_ids(MetadataCatalog.get("with background").set(**words)) == {0: 7, 1: 0}
+    MetadataCatalog.remove("with background")
 
 
 def test_long_tables_are_short_in_the_log():

@@ -149,9 +149,9 @@ class SemSegEvaluator(DatasetEvaluator):
 
 
 def category_ids(metadata: Any) -> dict[int, int] | None:
-    """The data set's own id of each class, where its metadata hold ids; "background" has none and keeps its index."""
+    """The data set's own id of each class, where its metadata hold ids; "background", which has none, gets 0."""
     ids = metadata.get("stuff_dataset_id_to_contiguous_id")
     if ids is None:
         return None
     own = {index: category for category, index in ids.items()}
-    return {index: own.get(index, index) for index in range(len(metadata.vocabulary.classes))}
+    return {index: own.get(index, 0) for index in range(len(metadata.vocabulary.classes))}
