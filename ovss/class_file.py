@@ -66,7 +66,7 @@ def _load(path: Path) -> dict[str, Any]:
     """The content of a file in the long form, its keys and their types checked."""
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ValueError(f"{path.stat().st_size} bytes, more than the {MAX_FILE_BYTES} that a class file may have")
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8-sig")  # some editors put a mark first, which is no part of the first word
     if path.suffix.lower() != ".json":
         lines = (line.split("#", 1)[0].strip() for line in text.splitlines())
         return {"classes": [line for line in lines if line]}

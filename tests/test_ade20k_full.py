@@ -112,26 +112,38 @@ def test_sizes(size, expected):
     assert resized(*size) == expected
 
 
+def bilinear(old, new):
+    """The weights (new,old) of the pixels of a side in each of fewer pixels."""
+    centres = (np.arange(new) + 0.5) * old / new - 0.5
+    return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(old)))
+
+
 @settings(max_examples=8)
 @given(st.integers(513, 560), st.integers(513, 700), st.integers(0, 2**32 - 1))
 def test_resizing_takes_the_nearest_label_and_mixes_the_picture(tmp_path_factory, height, width, seed):
-    """Labels: the pixel at floor(i / (new / old)). Picture: the bilinear mean of a ramp, up to the losses of JPEG."""
-    indices = np.random.default_rng(seed).choice(IDS, (height, width))
-    ramp = (np.add.outer(np.arange(height), np.arange(width)) * 0.2).astype(np.uint8)
-    picture = np.repeat(ramp[:, :, None], 3, axis=2)
-    label, resized_picture = convert(
-        write_pair(tmp_path_factory.mktemp("pair"), "ADE_val_1", picture, colors_of(indices)), IDS
-    )
+    """Labels: the pixel at floor(i / (new / old)). Picture: the mean of the four pixels around (i + 1/2) old / new - 1/2."""
+    generator = np.random.default_rng(seed)
+    indices, noise = generator.choice(IDS, (height, width)), generator.integers(0, 256, (height, width), np.uint8)
+    path = write_pair(tmp_path_factory.mktemp("pair"), "ADE_val_1", noise, colors_of(indices))
+    label, picture = convert(path, IDS)
     sides = [(np.arange(new), new / old) for old, new in zip((height, width), label.shape, strict=True)]
     rows, columns = (np.floor(place * (1 / scale)).astype(int) for place, scale in sides)
     assert np.array_equal(np.array(IDS)[label], indices[rows][:, columns])
-    centres = [(place + 0.5) / scale - 0.5 for place, scale in sides]
-    assert np.abs(resized_picture[:, :, 0] - np.add.outer(*centres) * 0.2).max() < 3
+    vertical, horizontal = (bilinear(old, len(place)) for old, (place, _) in zip(noise.shape, sides, strict=True))
+    stored = np.asarray(Image.open(path), float)
+    assert np.abs(picture[:, :, 0] - vertical @ stored @ horizontal.T).max() < 1
 
 
 def test_a_grey_photo_becomes_rgb(tmp_path):
     path = write_pair(tmp_path, "ADE_val_1", np.full((2, 3), 90, np.uint8), colors_of(np.zeros((2, 3), int)))
     assert convert(path, IDS)[1].tolist() == [[[90, 90, 90]] * 3] * 2
+
+
+def test_a_photo_too_large_to_decode(tmp_path, monkeypatch):
+    path = write_pair(tmp_path, "ADE_val_1", grey(4, 6), colors_of(np.zeros((4, 6), int)))
+    monkeypatch.setattr("ovss.images.MAX_PIXELS", 23)
+    with pytest.raises(ValueError, match=r"1\.jpg: 6 x 4 = 24 pixels, more than the limit of 23"):
+        convert(path, IDS)
 
 
 def truncate(path):

@@ -84,7 +84,8 @@ def test_without_a_name_all_sets_are_reported_and_nothing_fails(whole, capsys):
 
 def test_named_set_that_is_absent_or_part_is_not_ready(tmp_path, capsys):
     assert run(tmp_path, "voc_20_val") == 1
-    assert "VOCdevkit/VOC2012/SegmentationClassAug is not there" in capsys.readouterr().err
+    missing = "; no VOCdevkit/VOC2012/JPEGImages; no VOCdevkit/VOC2012/SegmentationClassAug"
+    assert capsys.readouterr().err == f"ovss: voc_20_val: not prepared{missing}\n"
     save_pairs(tmp_path / "root", VOC)
     save_label(tmp_path / "root/VOCdevkit/VOC2012/SegmentationClassAug/a.png", [[0]])
     assert run(tmp_path, "voc_20_val") == 1

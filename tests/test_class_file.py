@@ -27,6 +27,13 @@ def test_short_forms(write):
     assert names(read_class_file(path)) == ["cat", "crème brûlée"]
 
 
+@pytest.mark.parametrize(("name", "content"), [("words.txt", b"cat\r\ncup\r\n"), ("words.json", b'["cat", "cup"]')])
+def test_files_of_windows(tmp_path, name, content):
+    """A byte order mark is no part of the first word."""
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + content)
+    assert names(read_class_file(tmp_path / name)) == ["cat", "cup"]
+
+
 def test_long_form(write):
     classes = [{"name": "sofa", "synonyms": ["couch"], "id": 7, "color": [1, 2, 3]}, {"name": "wall", "id": 3}]
     variant = {"reason": "shorter", "names": {"sofa": "seat"}, "background": ["sea"]}

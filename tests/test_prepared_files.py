@@ -62,6 +62,12 @@ def test_another_kind_under_this_suffix_is_not_whole(tmp_path, suffix, mode):
     assert whole_size(path) is None
 
 
+def test_a_file_too_large_to_decode_is_not_whole(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(encode(LABELS, ".png"))
+    monkeypatch.setattr("ovss.images.MAX_PIXELS", LABELS.size - 1)
+    assert whole_size(tmp_path / "a.png") is None
+
+
 def test_no_file_and_another_format(tmp_path):
     assert whole_size(tmp_path / "absent.png") is None
     Image.new("L", (3, 2)).save(tmp_path / "a.png", format="TIFF")

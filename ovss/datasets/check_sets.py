@@ -83,8 +83,7 @@ def _failures(state: State, args: argparse.Namespace) -> Iterator[str]:
     """What keeps a set from being ready; draws some of its pairs on the way. An absent one counts where it is named."""
     if state.labels is None:
         if args.names:
-            missing = f", and {' and '.join(state.missing)} is not there" if state.missing else ""
-            yield f"not prepared{missing}"
+            yield "not prepared" + "".join(f"; no {path}" for path in state.missing)
         return
     if state.problem:
         yield state.problem
