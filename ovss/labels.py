@@ -9,6 +9,7 @@ Shapes: B batch, T rows of text, K classes, h w resolution of the model's scores
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -66,9 +67,13 @@ def resize(scores: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if scores.device.type != "cpu":
         return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+    one = partial(F.interpolate, size=size, mode="bilinear", align_corners=False)
+    rows = (one(row[None, None])[0, 0] for row in scores.flatten(0, 1))
+    if scores.requires_grad:
+        return torch.stack(list(rows)).unflatten(0, scores.shape[:2])
     full = scores.new_empty(*scores.shape[:2], *size)
-    for row, answer in zip(scores.flatten(0, 1), full.flatten(0, 1), strict=True):
-        answer.copy_(F.interpolate(row[None, None], size=size, mode="bilinear", align_corners=False)[0, 0])
+    for row, answer in zip(rows, full.flatten(0, 1), strict=True):
+        answer.copy_(row)
     return full
 
 

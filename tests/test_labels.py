@@ -42,6 +42,14 @@ def test_resize_is_bilinear_and_treats_every_row_alike():
     assert torch.equal(resize(scores[:, 5:8], (40, 61)), full[:, 5:8])
 
 
+def test_resize_passes_gradients_and_answers_the_same():
+    scores = torch.rand(2, 3, 4, 5, requires_grad=True)
+    answer = resize(scores, (9, 11))
+    assert torch.equal(answer, resize(scores.detach(), (9, 11)))
+    answer.sum().backward()  # bilinear weights of each output sum to 1
+    torch.testing.assert_close(scores.grad.sum(), torch.tensor(2.0 * 3 * 9 * 11))
+
+
 @pytest.mark.parametrize("kind", ["smooth", "noise", "saturated", "constant", "few values", "huge", "sparse"])
 @pytest.mark.parametrize(
     ("grid", "size"),
