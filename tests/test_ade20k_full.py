@@ -121,7 +121,7 @@ def bilinear(old, new):
 @settings(max_examples=8)
 @given(st.integers(513, 560), st.integers(513, 700), st.integers(0, 2**32 - 1))
 def test_resizing_takes_the_nearest_label_and_mixes_the_picture(tmp_path_factory, height, width, seed):
-    """Labels: the pixel at floor(i / (new / old)). Picture: a mean of the four around (i + 1/2) old / new - 1/2."""
+    """Labels: the pixel at floor(i old / new). Picture: the mean of four pixels around (i + 1/2) old / new - 1/2."""
     generator = np.random.default_rng(seed)
     indices, noise = generator.choice(IDS, (height, width)), generator.integers(0, 256, (height, width), np.uint8)
     path = write_pair(tmp_path_factory.mktemp("pair"), "ADE_val_1", noise, colors_of(indices))
