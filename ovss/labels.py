@@ -114,22 +114,22 @@ def _pruned(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """
     height, width = scores.shape[-2:]
     tolerance = float(8 * torch.finfo(scores.dtype).eps * scores.abs().max())
-    with _one_thread():
+    with one_thread():
         row, cell = _candidates(scores, tolerance)
     if len(row) > SHARE_WORTH_PRUNING * len(scores) * (height - 1) * (width - 1):
         winner, best = first_maximum(resized(scores[None], size))
         return winner[0], best[0]
-    with _one_thread():
+    with one_thread():
         winner, best, unsure, rivals = _compare(scores, row, cell, size, tolerance)
-    if len(rivals):
-        parts = (part[..., unsure] for part in resized(scores[None, rivals], size))
-        winner[unsure] = rivals[first_maximum(parts)[0][0]]
+        if len(rivals):
+            parts = (part[..., unsure] for part in resized(scores[None, rivals], size))
+            winner[unsure] = rivals[first_maximum(parts)[0][0]]
     return winner, best
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """For many small steps: to hand each to several threads saves little, and on a busy machine costs a hundredfold."""
+def one_thread() -> Iterator[None]:
+    """For many small steps on a CPU: several threads save little there, and on a busy machine cost a hundredfold."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

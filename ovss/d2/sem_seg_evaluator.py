@@ -13,7 +13,7 @@ from torch import Tensor
 from ovss.d2.api import DatasetEvaluator, MetadataCatalog, comm
 from ovss.d2.report import keep, report_page
 from ovss.datasets.pairs import read_labels, size_mismatch
-from ovss.labels import answered_labels
+from ovss.labels import answered_labels, one_thread
 from ovss.metrics import ConfusionMatrix, per_class_table, scores
 from ovss.predictions import LabelPictures, segments
 from ovss.report.examples import Examples
@@ -85,7 +85,8 @@ class SemSegEvaluator(DatasetEvaluator):
             if self.skip_background_alone and (target == len(self.classes) - 1).all():
                 continue
             try:
-                counts = self.confusion.update(prediction, target, self.ignore_label)
+                with one_thread():
+                    counts = self.confusion.update(prediction, target, self.ignore_label)
             except ValueError as error:
                 raise ValueError(f"label image {batched_input['sem_seg_file_name']}: {error}") from error
             score = self._note(batched_input["file_name"], counts)
