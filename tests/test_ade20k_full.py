@@ -131,12 +131,15 @@ def test_resizing_takes_the_nearest_label_and_mixes_the_picture(tmp_path_factory
     assert np.array_equal(np.array(IDS)[label], indices[rows][:, columns])
     vertical, horizontal = (bilinear(old, len(place)) for old, (place, _) in zip(noise.shape, sides, strict=True))
     stored = np.asarray(Image.open(path), float)
-    assert np.abs(picture[:, :, 0] - vertical @ stored @ horizontal.T).max() < 1
+    assert np.abs(picture - vertical @ stored @ horizontal.T).max() < 1
 
 
-def test_a_grey_photo_becomes_rgb(tmp_path):
-    path = write_pair(tmp_path, "ADE_val_1", np.full((2, 3), 90, np.uint8), colors_of(np.zeros((2, 3), int)))
-    assert convert(path, IDS)[1].tolist() == [[[90, 90, 90]] * 3] * 2
+def test_a_grey_photo_stays_grey(root):
+    """As by the official script."""
+    write_pair(root, "ADE_val_00000002", np.full((4, 6), 90, np.uint8), colors_of(np.zeros((4, 6), int)))
+    assert prepare(plan(root, "val"), workers=1).failures == []
+    with Image.open(root / f"{FOLDER}/images_detectron2/validation/ADE_val_00000002.jpg") as picture:
+        assert (picture.mode, picture.size, picture.getextrema()) == ("L", (6, 4), (90, 90))
 
 
 def test_a_photo_too_large_to_decode(tmp_path, monkeypatch):

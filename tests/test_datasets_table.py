@@ -88,6 +88,12 @@ def test_first_layout_with_both_folders_is_used(tmp_path):
     assert row.folders(tmp_path) == ours
 
 
+def test_photos_are_shared_where_the_folder_holds_those_of_other_sets():
+    shared = {row.name for row in BENCHMARKS if row.shared_pictures}
+    assert shared == {row.name for row in BENCHMARKS if row.layouts[0][0].endswith("/JPEGImages")}
+    assert len(shared) == 9
+
+
 def test_root(monkeypatch):
     monkeypatch.setenv("DETECTRON2_DATASETS", "/data")
     assert root() == Path("/data")

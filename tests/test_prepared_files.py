@@ -54,7 +54,7 @@ def test_every_flipped_byte_of_a_png_is_found(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "mode"), [(".png", "P"), (".png", "RGB"), (".png", "I;16"), (".tif", "L"), (".jpg", "L")]
+    ("suffix", "mode"), [(".png", "P"), (".png", "RGB"), (".png", "I;16"), (".tif", "L"), (".jpg", "CMYK")]
 )
 def test_another_kind_under_this_suffix_is_not_whole(tmp_path, suffix, mode):
     path = tmp_path / f"a{suffix}"

@@ -65,6 +65,12 @@ def test_gives_up_after_tries_that_bring_nothing_and_goes_on_in_the_next_run(ser
     assert sum(server.sent) == len(CONTENT)
 
 
+def test_any_number_of_breaks_is_gone_on_from_as_long_as_each_try_brings_something(server, tmp_path):
+    server.files["a.zip"] = Served(CONTENT, drops=[70_000] * 4)
+    assert fetch(file_of(server), tmp_path).read_bytes() == CONTENT
+    assert len(server.requests) == 5 > len(transfer.WAITS) + 1
+
+
 def test_trickle_does_not_go_on_for_ever(server, tmp_path):
     server.files["a.zip"] = Served(CONTENT, drops=[1] * 1000)
     with pytest.raises(ConnectionError, match="The 4 bytes so far"):
@@ -120,7 +126,9 @@ def test_file_that_changed_between_tries_is_not_mixed(server, tmp_path, monkeypa
         note = tmp_path / "a.zip.part.json"
         note.write_text(json.dumps({**json.loads(note.read_text()), "ETag": 'W/"old"'}))
     server.files["a.zip"] = Served(CONTENT)
+    before = len(server.requests)
     assert fetch(unchecked, tmp_path).read_bytes() == CONTENT
+    assert len(server.requests) - before == (1 if honest else 2), "If-Range asks an honest server for all of it at once"
 
 
 @pytest.mark.parametrize("part", [{"wrong_part": 7}, {"says_part": False}], ids=str)

@@ -40,7 +40,7 @@ def plan(root: Path, split: str) -> Plan:
 
 
 def convert(picture: Path, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The label (H,W) uint16 and the picture (H,W,3) uint8, from NAME.jpg and NAME_seg.png beside it.
+    """The label (H,W) uint16 and the picture (H,W,3) or grey (H,W) uint8, from NAME.jpg and NAME_seg.png beside it.
 
     Args:
         ids: the class index of each class; the others become `UNLABELLED`.
@@ -85,13 +85,13 @@ def resized(height: int, width: int) -> tuple[int, int]:
 
 
 def _decode(path: Path, format: str, modes: Sequence[str]) -> np.ndarray:
-    """(H,W,3) uint8 RGB, the way up that it is stored: the label knows no orientation."""
+    """(H,W,3) uint8 RGB, or (H,W) of a grey picture, the way up that it is stored: the label knows no orientation."""
     try:
         with Image.open(path, formats=[format]) as image:
             check_size(image)
             if image.mode not in modes:
                 raise ValueError(f"its mode is {image.mode}, expected {' or '.join(modes)}")
-            return np.array(image.convert("RGB"))
+            return np.array(image.convert("RGB") if image.mode == "RGBA" else image)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
     except Exception as error:  # decoders of broken files raise nearly anything

@@ -4,7 +4,7 @@
 |---|---|---|
 | .png | labels of up to 255 classes | uint8 (H,W) |
 | .tif | labels of more classes | uint16 (H,W) |
-| .jpg | a resized picture, at Pillow's own quality | uint8 (H,W,3) RGB |
+| .jpg | a resized picture, at Pillow's own quality | uint8 (H,W,3) RGB, or (H,W) grey |
 """
 
 import io
@@ -20,15 +20,14 @@ from ovss.images import check_size
 
 class Kind(NamedTuple):
     format: str
-    mode: str
     dtype: type
-    channels: int | None
+    channels: dict[str, tuple[int, ...]]  # by mode: what follows (H,W) in the shape
 
 
 KINDS = {
-    ".png": Kind("PNG", "L", np.uint8, None),
-    ".tif": Kind("TIFF", "I;16", np.uint16, None),
-    ".jpg": Kind("JPEG", "RGB", np.uint8, 3),
+    ".png": Kind("PNG", np.uint8, {"L": ()}),
+    ".tif": Kind("TIFF", np.uint16, {"I;16": ()}),
+    ".jpg": Kind("JPEG", np.uint8, {"RGB": (3,), "L": ()}),
 }
 
 
@@ -36,7 +35,7 @@ def encode(array: np.ndarray, suffix: str) -> bytes:
     """The bytes of a file: `array` is of the type and shape that belong to `suffix` (see above)."""
     kind = KINDS[suffix]
     assert array.dtype == kind.dtype, f"{array.dtype} for {suffix}"
-    assert array.shape[2:] == ((kind.channels,) if kind.channels else ()), f"{array.shape} for {suffix}"
+    assert array.shape[2:] in kind.channels.values(), f"{array.shape} for {suffix}"
     file = io.BytesIO()
     Image.fromarray(array).save(file, format=kind.format)
     return file.getvalue()
@@ -53,6 +52,6 @@ def whole_size(path: Path) -> tuple[int, int] | None:
             with Image.open(path, formats=[kind.format]) as image:  # Pillow wants it opened again after `verify`
                 check_size(image)
                 image.load()
-                return (image.height, image.width) if image.mode == kind.mode else None
+                return (image.height, image.width) if image.mode in kind.channels else None
     except Exception:  # decoders of broken files raise nearly anything
         return None
