@@ -26,8 +26,10 @@ tests: $(READY)
 	$(RUN) -m pytest --cov=cliptrase --cov=ovss.clip --cov=ovss.inference --cov=ovss.metrics --cov-report= \
 	    --cov-fail-under=95 $(PYTEST_ARGS)
 
-bench: $(READY)         ## speed against plain CLIP encoding
+bench: $(READY)         ## speed: models, evaluation (beside Detectron2's where it is installed), preparation
 	$(RUN) benchmarks/cliptrase.py
+	$(RUN) benchmarks/evaluation.py
+	$(RUN) benchmarks/preparation.py
 
 tiny-clip: $(READY)     ## train the embedded CLIP again
 	$(RUN) -m ovss.assets.train_tiny --output ovss/assets
