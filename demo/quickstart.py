@@ -22,7 +22,7 @@ from PIL import Image
 
 from ovss.clip.model import ASSETS
 from ovss.d2.api import DatasetCatalog, MetadataCatalog, build_model
-from ovss.d2.evaluator import evaluate, results_table
+from ovss.d2.evaluator import evaluate
 from ovss.d2.mapper import InputTransform
 from ovss.d2.protocol import describe
 from ovss.datasets.pairs import read_labels
@@ -30,6 +30,7 @@ from ovss.files import write_atomic
 from ovss.hub import load
 from ovss.images import read_image
 from ovss.predictor import Predictor
+from ovss.results import results_table
 from ovss.visualize import contact_sheet, overlay
 
 ROOT = Path(__file__).resolve().parent.parent

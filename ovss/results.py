@@ -37,7 +37,7 @@ class PictureScores:
 class Evaluation:
     """A whole data set: `scores` by name in percent, `per_class`, `counts` (K,K) as in `ovss.metrics.ConfusionMatrix`.
 
-    `pictures` are sorted by file, each once.
+    `pictures` are sorted by file, each once. `protocol` says by name, in words, what the scores depend on.
     """
 
     dataset: str
@@ -46,6 +46,7 @@ class Evaluation:
     per_class: Scores
     counts: Tensor
     pictures: Sequence[PictureScores]
+    protocol: Mapping[str, str]
 
 
 def summarize(
@@ -69,7 +70,7 @@ def result_texts(evaluation: Evaluation) -> dict[str, Callable[[], str]]:
     """What to write, by what follows the data set's name in the file's."""
     return {
         ".json": lambda: _json(evaluation),
-        ".md": lambda: per_class_table(evaluation.per_class, evaluation.classes) + "\n",
+        ".md": lambda: _tables(evaluation),
         ".csv": lambda: _class_rows(evaluation),
         "_pictures.csv": lambda: _picture_rows(evaluation.pictures),
     }
@@ -88,16 +89,34 @@ def write_results(folder: Path, evaluation: Evaluation, more: Mapping[str, Calla
             folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, methodcaller("write", text().encode("utf-8")))
         except Exception as error:
-            logger.exception(f"{path} was not written")
+            # The reason of the disk says all; where a text cannot be made, the place in the code is wanted.
+            logger.error(f"{path} was not written: {error}", exc_info=not isinstance(error, OSError))
             failed.append(f"{path} ({error or type(error).__name__})")
     if failed:
         raise ValueError(f"not written: {'; '.join(failed)}. The scores are in the log, all other files are written")
+
+
+def results_table(
+    results: Mapping[str, Mapping[str, float]], protocol: Mapping[str, str], rows: str = "data set"
+) -> str:
+    """All scores of all `rows` (data sets, methods) as one Markdown table, in percent, and the protocol below it."""
+    columns = list(dict.fromkeys(name for row in results.values() for name in row))
+    lines = [f"| {rows} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    for dataset, row in results.items():
+        lines.append(f"| {dataset} | {' | '.join(f'{row[name]:.2f}' if name in row else '-' for name in columns)} |")
+    return "\n".join([*lines, "", *(f"- {name}: {text}" for name, text in protocol.items())])
+
+
+def _tables(evaluation: Evaluation) -> str:
+    whole = results_table({evaluation.dataset: evaluation.scores}, evaluation.protocol)
+    return f"{whole}\n\n{per_class_table(evaluation.per_class, evaluation.classes)}\n"
 
 
 def _json(evaluation: Evaluation) -> str:
     content = {
         "dataset": evaluation.dataset,
         "pictures": len(evaluation.pictures),
+        "protocol": dict(evaluation.protocol),
         "scores": {name: _defined(value) for name, value in evaluation.scores.items()},
         "classes": list(evaluation.classes),
         "IoU": [_defined(value) for value in evaluation.per_class.IoU],

@@ -10,7 +10,6 @@ from PIL import Image
 from ovss import scenes
 from ovss.d2 import catalog
 from ovss.d2.api import DatasetCatalog, MetadataCatalog
-from ovss.d2.evaluator import results_table
 from ovss.d2.mapper import InputMapper, InputTransform
 from ovss.d2.sem_seg_evaluator import SemSegEvaluator
 from ovss.datasets.pairs import read_labels
@@ -238,15 +237,3 @@ def test_training_scenes_have_no_word_for_an_unseen_pair():
     metadata = MetadataCatalog.get("scenes_train_seen")
     assert metadata.stuff_classes == [*scenes.SEEN, *scenes.GROUNDS]
     assert metadata.class_groups == {"seen": scenes.SEEN}
-
-
-def test_results_table():
-    table = results_table({"x": {"mIoU_gt": 12.346, "pAcc": 50.0}, "y": {"pAcc": 1.0}}, {"protocol": "CAT-Seg"})
-    assert table.splitlines() == [
-        "| data set | mIoU_gt | pAcc |",
-        "|---|---:|---:|",
-        "| x | 12.35 | 50.00 |",
-        "| y | - | 1.00 |",
-        "",
-        "- protocol: CAT-Seg",
-    ]

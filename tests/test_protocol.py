@@ -7,7 +7,7 @@ import yaml
 
 from ovss import hub
 from ovss.d2.api import build_model
-from ovss.d2.protocol import as_text, describe
+from ovss.d2.protocol import describe
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 PROTOCOLS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((CONFIGS / "protocols").glob("*.yaml"))}
@@ -71,17 +71,16 @@ def test_cat_seg_in_words():
 
 
 def test_cliptrase_in_words():
-    text = as_text(describe(load("cliptrase/vitb16_336")))
-    assert text.splitlines() == [
-        "- protocol: CLIPtrase (paper)",
-        "- resolution: short side 336 px (bicubic); centre crop, scored on the crop; fitted to the patch grid by "
+    assert describe(load("cliptrase/vitb16_336")) == {
+        "protocol": "CLIPtrase (paper)",
+        "resolution": "short side 336 px (bicubic); centre crop, scored on the crop; fitted to the patch grid by "
         "resize",
-        "- prompts: 80 (imagenet), synonyms: joined",
-        "- background: background words count as one class; where there are any, pixels without a label count as it "
+        "prompts": "80 (imagenet), synonyms: joined",
+        "background": "background words count as one class; where there are any, pixels without a label count as it "
         "too; pictures of background alone are left out",
-        "- mIoU: mIoU_gt is over classes in the ground truth, mIoU_union over those in the ground truth or an answer; "
+        "mIoU": "mIoU_gt is over classes in the ground truth, mIoU_union over those in the ground truth or an answer; "
         "0.01 added to denominators",
-    ]
+    }
 
 
 def test_words_follow_the_values():

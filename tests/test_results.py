@@ -23,6 +23,7 @@ from ovss.d2.sem_seg_evaluator import SemSegEvaluator, category_ids
 from ovss.files import check_writable
 from ovss.metrics import Scores, per_class_table
 from ovss.predictions import LabelPictures, segments
+from ovss.results import results_table
 from ovss.vocabulary import Vocabulary
 
 ROOT = Path(__file__).parent.parent
@@ -59,13 +60,18 @@ def run(folder, **settings):
 
 @pytest.mark.usefixtures("made")
 def test_files_by_hand(tmp_path):
-    summary = run(tmp_path)
+    summary = run(tmp_path, protocol={"protocol": "CAT-Seg", "prompts": "1 (single)"})
     # Twice: wall 1 of 2 right, one of its pixels taken for the sea, whose 3 are right.
     assert summary["mIoU_gt"] == pytest.approx((50 + 75) / 2)
     stored = json.loads((tmp_path / "made.json").read_text())
     assert stored["scores"] == summary
     assert (stored["pictures"], stored["confusion"]) == (2, [[2, 2, 0], [0, 6, 0], [0, 0, 0]])
+    assert stored["protocol"] == {"protocol": "CAT-Seg", "prompts": "1 (single)"}
     assert stored["IoU"][2] is stored["accuracy"][2] is None
+    tables = (tmp_path / "made.md").read_text().splitlines()
+    assert tables[2].startswith("| made | 62.50 |")
+    assert tables[3:8] == ["", "- protocol: CAT-Seg", "- prompts: 1 (single)", "", "| class | IoU | accuracy |"]
+    assert tables[9:] == ["| wall | 50.00 | 50.00 |", '| the "sea", blue | 75.00 | 100.00 |', "| sky | - | - |"]
     with open(tmp_path / "made.csv", newline="", encoding="utf-8") as file:
         assert [*csv.reader(file)] == [
             ["class", "IoU", "accuracy", "pixels", "predicted_pixels"],
@@ -119,6 +125,7 @@ def test_a_file_that_cannot_be_written_costs_no_other(tmp_path, caplog):
     logged = [record.message for record in caplog.records]
     assert "mIoU_gt 62.50" in logged[1]
     assert "made.json was not written" in logged[2]
+    assert not any(record.exc_info for record in caplog.records), "a full disk needs no place in the code"
     found = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert found == {"made.md", "made.csv", "made_pictures.csv", "made_predictions.json"}
 
@@ -166,6 +173,18 @@ def test_categories_of_a_benchmark_are_its_own():
     words = {"vocabulary": Vocabulary.from_words(["a"], ["sky"]), "stuff_dataset_id_to_contiguous_id": {7: 0}}
     assert category_ids(MetadataCatalog.get("with background").set(**words)) == {0: 7, 1: 0}
     MetadataCatalog.remove("with background")
+
+
+def test_results_table():
+    table = results_table({"x": {"mIoU_gt": 12.346, "pAcc": 50.0}, "y": {"pAcc": 1.0}}, {"protocol": "CAT-Seg"})
+    assert table.splitlines() == [
+        "| data set | mIoU_gt | pAcc |",
+        "|---|---:|---:|",
+        "| x | 12.35 | 50.00 |",
+        "| y | - | 1.00 |",
+        "",
+        "- protocol: CAT-Seg",
+    ]
 
 
 def test_long_tables_are_short_in_the_log():

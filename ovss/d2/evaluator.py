@@ -9,10 +9,11 @@ from torch import nn
 from ovss.d2.api import CfgNode, build_detection_test_loader, comm, inference_on_dataset
 from ovss.d2.augmentation import AugmentedSegmentor, augmented
 from ovss.d2.mapper import InputMapper, InputTransform
-from ovss.d2.protocol import as_text, describe
+from ovss.d2.protocol import describe
 from ovss.d2.report import run_facts
 from ovss.d2.sem_seg_evaluator import SemSegEvaluator
 from ovss.files import check_writable
+from ovss.results import results_table
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ def build_evaluation(cfg: CfgNode, model: nn.Module) -> tuple[nn.Module, list[tu
         "epsilon": cfg.TEST.EPSILON,
         "save_labels": cfg.TEST.SAVE_LABELS,
         "save_predictions": cfg.TEST.SAVE_PREDICTIONS,
+        "protocol": describe(cfg),
         "facts": run_facts(cfg) if cfg.TEST.REPORT else None,
     }
     tests = [
@@ -65,12 +67,3 @@ def build_evaluation(cfg: CfgNode, model: nn.Module) -> tuple[nn.Module, list[tu
 def results_folder(cfg: CfgNode) -> Path:
     """Where `evaluate` writes."""
     return Path(cfg.OUTPUT_DIR) / ("inference_TTA" if cfg.TEST.AUG.ENABLED else "inference")
-
-
-def results_table(results: dict[str, dict[str, float]], protocol: dict[str, str], rows: str = "data set") -> str:
-    """All scores of all `rows` (data sets, methods) as one Markdown table, in percent, and the protocol below it."""
-    columns = list(dict.fromkeys(name for row in results.values() for name in row))
-    lines = [f"| {rows} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
-    for dataset, row in results.items():
-        lines.append(f"| {dataset} | {' | '.join(f'{row[name]:.2f}' if name in row else '-' for name in columns)} |")
-    return "\n".join([*lines, "", as_text(protocol)])

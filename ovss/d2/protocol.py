@@ -24,11 +24,6 @@ def describe(cfg: CfgNode) -> dict[str, str]:
     }
 
 
-def as_text(description: dict[str, str]) -> str:
-    """The lines of `describe` for a log or below a Markdown table."""
-    return "\n".join(f"- {name}: {text}" for name, text in description.items())
-
-
 def _resolution(cfg: CfgNode) -> str:
     given, test = cfg.INPUT, cfg.TEST
     steps = [f"short side {given.MIN_SIZE_TEST} px ({given.INTERPOLATION_TEST})"]

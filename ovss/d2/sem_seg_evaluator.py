@@ -36,6 +36,7 @@ class SemSegEvaluator(DatasetEvaluator):
         epsilon: see `ovss.metrics.scores`.
         save_labels: write each picture's labels to `<dataset_name>_labels/`, as they come.
         save_predictions: write `<dataset_name>_predictions.json`, see `ovss.predictions.segments`.
+        protocol: what the scores depend on, by name, for the files: see `ovss.d2.protocol.describe`.
         facts: what was run, by name, for the report `<dataset_name>.html`; None: no report.
     """
 
@@ -49,6 +50,7 @@ class SemSegEvaluator(DatasetEvaluator):
         epsilon: float = 0.0,
         save_labels: bool = False,
         save_predictions: bool = False,
+        protocol: Mapping[str, str] | None = None,
         facts: Mapping[str, str] | None = None,
     ):
         metadata = MetadataCatalog.get(dataset_name)
@@ -65,6 +67,7 @@ class SemSegEvaluator(DatasetEvaluator):
         self.epsilon = epsilon
         self.save_labels = save_labels and bool(output_dir)
         self.save_predictions = save_predictions and bool(output_dir)
+        self.protocol = protocol or {}
         self.facts = facts
         self.category_ids = category_ids(metadata)
         self.reset()
@@ -137,7 +140,7 @@ class SemSegEvaluator(DatasetEvaluator):
         pictures = {name: row for part in parts for name, row in part[1].items()}
         rows = [pictures[name] for name in sorted(pictures)]
         if self.output_dir:
-            found = Evaluation(self.dataset_name, self.classes, summary, result, counts, rows)
+            found = Evaluation(self.dataset_name, self.classes, summary, result, counts, rows, self.protocol)
             more: dict[str, Callable[[], str]] = {}
             if self.save_predictions:
                 more["_predictions.json"] = lambda: json.dumps([entry for part in parts for entry in part[2]])
