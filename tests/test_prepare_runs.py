@@ -86,7 +86,7 @@ def test_a_run_that_is_stopped_and_one_that_goes_on(tmp_path, sent, workers):
     assert program.wait(60) != 0
     done = {name: content for name, content in contents(out).items() if not name.startswith(".")}
     unbroken = {f"{n:03d}.png": encode(noise(n)[0], ".png") for n in range(120)}
-    assert 10 < len(done) < 120, "stopped midway"
+    assert 10 < len(done) < 110, "stopped midway, not when only those under way were left"
     assert done == {name: unbroken[name] for name in done}, "every file is whole"
     if sent == signal.SIGINT:
         assert set(done) == set(os.listdir(out)), "an interrupt lets files be finished"
