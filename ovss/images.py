@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 # No EPS, PSD, WMF...: Pillow hands some of those to other programs, and photos do not come in them.
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000")
@@ -40,7 +40,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """(H, W) of a picture as `read_image` shows it, once all of it was decoded, which takes less time than reading it.
+    """(H, W) of a picture as `read_image` shows it, once it is sure that none of its end is missing.
 
     Raises:
         ImageError: missing, truncated, no picture, or more than `MAX_PIXELS`.
@@ -87,9 +87,17 @@ def check_size(image: Image.Image) -> None:
 def _shown_size(image: Image.Image) -> tuple[int, int]:
     on_its_side = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
     width, height = image.size
-    image.draft(image.mode, (1, 1))  # of a JPEG: all of its data is read, as few pixels as it can are made
-    image.load()
+    if not _ends_as_jpeg(image):
+        image.draft(image.mode, (1, 1))  # a JPEG with something behind its end: all is read, few pixels are made
+        image.load()
     return (width, height) if on_its_side else (height, width)
+
+
+def _ends_as_jpeg(image: Image.Image) -> bool:
+    if not isinstance(image, ImageFile.ImageFile) or image.format != "JPEG" or not image.fp:
+        return False
+    image.fp.seek(-2, os.SEEK_END)
+    return image.fp.read() == b"\xff\xd9"
 
 
 def _decode_labels(image: Image.Image) -> np.ndarray:

@@ -228,6 +228,8 @@ def test_the_size_is_that_of_a_whole_file(tmp_path, mode, options):
     Image.fromarray(noise).convert(mode).save(path, **options)
     assert image_size(path) == (50, 70)
     content = path.read_bytes()
+    path.write_bytes(content + bytes(100))
+    assert image_size(path) == (50, 70)
     for length in (1000, len(content) // 2, len(content) - 2):  # the last two bytes are the end's mark
         path.write_bytes(content[:length])
         with pytest.raises(ImageError, match=r"a\.jpg: .*truncated"):
@@ -235,6 +237,11 @@ def test_the_size_is_that_of_a_whole_file(tmp_path, mode, options):
 
 
 def test_the_size_of_something_else(tmp_path):
+    path = save(tmp_path / "whole.png", RGB)
+    assert image_size(path) == (2, 3)
+    path.write_bytes(path.read_bytes()[:-30])  # into the pixels
+    with pytest.raises(ImageError, match=r"whole\.png: "):
+        image_size(path)
     for content in (b"no picture", png_header(100_000, 100_000)):
         (tmp_path / "a.png").write_bytes(content)
         with pytest.raises(ImageError, match=r"a\.png: "):
