@@ -2,9 +2,9 @@
 
     python benchmarks/preparation.py [--pictures 1000] [--runs 5] [--official CAT-Seg/datasets/prepare_coco_stuff.py]
 
-Label images of COCO-Stuff's size and values are drawn into a temporary folder. With --official the authors' script runs
-on the same files in turn. "kept" is a second run, which reads what the first has written. Prints a Markdown table; a
-ratio is the median of those run by run.
+Label images of COCO-Stuff's size and values, and photos as heavy as COCO's, are drawn into a temporary folder. With
+--official the authors' script runs on the same files in turn. "kept" is a second run, which reads what the first has
+written. Prints a Markdown table; a ratio is the median of those run by run.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 HEIGHT, WIDTH, REGIONS = 480, 640, 15
+NOISE = 96  # grey levels, of the photos: files of 160 kB, as those of COCO are on average
 
 
 def draw(root: Path, count: int) -> None:
@@ -36,7 +37,9 @@ def draw(root: Path, count: int) -> None:
         nearest = np.argmin((rows[..., None] - y) ** 2 + (columns[..., None] - x) ** 2, axis=2)
         values = random.choice([0, *range(91, 182), 255], REGIONS).astype(np.uint8)
         Image.fromarray(values[nearest]).save(folders[0] / f"{index:012d}.png")
-        Image.new("RGB", (WIDTH, HEIGHT)).save(folders[1] / f"{index:012d}.jpg")
+        grain = random.integers(-NOISE, NOISE + 1, (HEIGHT, WIDTH, 3))
+        photo = np.clip(values[nearest][..., None] + grain, 0, 255).astype(np.uint8)
+        Image.fromarray(photo).save(folders[1] / f"{index:012d}.jpg")
 
 
 def seconds(command: list[str], root: Path) -> float:
