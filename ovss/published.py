@@ -16,6 +16,7 @@ from ovss.datasets.table import BY_NAME, Benchmark
 
 CONFIGS = Path(__file__).parent / "configs"
 NONE = "none published"
+COMMAND = "ovss reproduce ID --weights FILE"
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,30 @@ def find(id: str) -> Entry:
 
 
 def plain_list() -> str:
-    """All entries for a terminal, a line each: id, config, data set, scores, weights."""
-    rows = [("id", "config", "data set", "published", "weights")]
-    for entry in entries().values():
-        scores = ", ".join(f"{name} {value}" for name, value in entry.published.items()) or NONE
-        rows.append((entry.id, entry.config, entry.dataset, scores, entry.weights.file))
+    """All entries for a terminal: of each family what it takes and its source, then a line for each of its entries."""
+    return "\n\n".join([f"Each is run by: {COMMAND}", *(_listed(name) for name in _content()["families"])])
+
+
+def _listed(name: str) -> str:
+    family = _content()["families"][name]
+    head = [
+        family["title"],
+        f"  config: {family['config']}",
+        f"  weights: {family['weights']['file']}, {family['weights']['origin']}",
+        f"  source: {family['source']}",
+    ]
+    rows = []
+    for entry in _of_family(name):
+        scores = ", ".join(f"{metric} {value}" for metric, value in entry.published.items()) or NONE
+        rows.append((entry.id, entry.dataset, scores, _preparation(entry)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join([*head, *(f"  {line.rstrip()}" for line in lines)])
+
+
+def _preparation(entry: Entry) -> str:
+    assert entry.benchmark is not None
+    return f"ovss datasets prepare {entry.benchmark.preparation}"
 
 
 def markdown_page(protocols: Mapping[str, Mapping[str, str]]) -> str:
@@ -125,7 +141,6 @@ def _section(name: str, protocol: Mapping[str, str]) -> str:
     for entry in _of_family(name):
         figures = [str(entry.published[metric]) if entry.published else NONE for metric in metrics]
         settings = f"`{' '.join(entry.settings)}`" if entry.settings else ""
-        assert entry.benchmark is not None
-        data = f"`ovss datasets prepare {entry.benchmark.preparation}`"
-        table.append(f"| `{entry.id}` | `{entry.dataset}` | {' | '.join(figures)} | {settings} | {data} |")
+        row = (f"`{entry.id}`", f"`{entry.dataset}`", *figures, settings, f"`{_preparation(entry)}`")
+        table.append(f"| {' | '.join(row)} |")
     return "\n".join([f"## {family['title']}", "", *takes, "", *table])

@@ -69,10 +69,23 @@ def test_an_unknown_id_names_the_nearest():
 
 def test_list_has_a_line_for_each(capsys):
     assert main(["reproduce", "--list"]) == 0
-    head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split() == ["id", "config", "data", "set", "published", "weights"]
-    assert [line.split()[0] for line in lines] == list(ENTRIES)
-    assert "mIoU_gt 12.0" in lines[list(ENTRIES).index("cat-seg-vitb-ade847")]
+    head, *families = capsys.readouterr().out.strip().split("\n\n")
+    assert head == "Each is run by: ovss reproduce ID --weights FILE"
+    assert [line.split()[0] for family in families for line in family.splitlines()[4:]] == list(ENTRIES)
+    listed = next(family for family in families if "cat-seg-vitb-ade847" in family).splitlines()
+    assert listed[:4] == [
+        "CAT-Seg, second version (CVPR 2024), ViT-B/16",
+        "  config: cat_seg/vitb_384.yaml",
+        "  weights: model_base.pth, https://huggingface.co/spaces/hamacojr/CAT-Seg-weights/resolve/main/model_base.pth",
+        "  source: README of https://github.com/cvlab-kaist/CAT-Seg at 6d3a188",
+    ]
+    cells = [
+        "cat-seg-vitb-ade847",
+        "ade20k_full_sem_seg_freq_val_all",
+        "mIoU_gt 12.0",
+        "ovss datasets prepare ade20k_full",
+    ]
+    assert re.split("  +", listed[4].strip()) == cells
 
 
 def test_the_page_is_up_to_date(capsys):
