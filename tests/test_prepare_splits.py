@@ -37,15 +37,15 @@ def test_both_splits_and_a_second_run(coco, capsys):
     assert read(Path(out) / "val2017/2.png") == [[0, 170]]
     said = capsys.readouterr()
     assert said.out.splitlines() == [
-        f"coco_stuff train: 2 files written, 0 kept, 0 failed, in {out}/train2017",
-        f"coco_stuff val: 2 files written, 0 kept, 0 failed, in {out}/val2017",
+        f"coco_stuff train: 2 written, 0 kept, 0 failed, in {out}/train2017",
+        f"coco_stuff val: 2 written, 0 kept, 0 failed, in {out}/val2017",
     ]
     assert said.err.splitlines() == [
         "ovss: warning: coco_stuff train: 2 of 118,287 pictures: not the whole benchmark",
         "ovss: warning: coco_stuff val: 2 of 5,000 pictures: not the whole benchmark",
     ]
     assert prepare(coco, "coco_stuff", "--split", "val") == 0
-    assert capsys.readouterr().out == f"coco_stuff val: 0 files written, 2 kept, 0 failed, in {out}/val2017\n"
+    assert capsys.readouterr().out == f"coco_stuff val: 0 written, 2 kept, 0 failed, in {out}/val2017\n"
 
 
 def test_dry_run_writes_nothing(coco, capsys):
@@ -134,7 +134,7 @@ def test_scripts_need_no_argument_and_no_install(coco, tmp_path_factory):
         cwd=tmp_path_factory.mktemp("elsewhere"),
         env={**environment, "DETECTRON2_DATASETS": str(coco)},
     )
-    assert (done.returncode, done.stdout.count("2 files written, 0 kept, 0 failed")) == (0, 2)
+    assert (done.returncode, done.stdout.count("2 written, 0 kept, 0 failed")) == (0, 2)
 
 
 def test_every_set_has_its_script():

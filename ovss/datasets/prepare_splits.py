@@ -61,7 +61,7 @@ def _summarize(title: str, plan: Plan, outcome: Outcome) -> None:
     left_out = f", {outcome.left_out:,} left out" if outcome.left_out else ""
     folders = " and ".join(str(folder) for folder in plan.folders)
     print(
-        f"{title}: {outcome.written:,} files written, {outcome.kept:,} kept{left_out}, "
+        f"{title}: {outcome.written:,} written, {outcome.kept:,} kept{left_out}, "
         f"{len(outcome.failures):,} failed, in {folders}"
     )
     for note in outcome.notes:
