@@ -104,6 +104,11 @@ def test_pictures_of_background_alone(data):
     kept = run(SemSegEvaluator("with_bg", void_as_background=True), records, answer)
     assert kept["pAcc"] == pytest.approx(100 * (1 + 24 + 1) / 72)
     assert run(SemSegEvaluator("with_bg", **rules), records, answer)["pAcc"] == pytest.approx(100 * 2 / 48)
+    Image.fromarray(np.full((4, 6), 2, np.uint8)).save(data / "labels/1.png")
+    plain, asked = SemSegEvaluator("made"), SemSegEvaluator("made", **rules)
+    found = run(asked, records, np.full((4, 6), 2))
+    assert found == run(plain, records, np.full((4, 6), 2)), "the last class of a set without background is a class"
+    assert len(asked.pictures) == 3
 
 
 def test_a_label_map_that_settles_void_is_kept(data):
