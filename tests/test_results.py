@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,25 @@ def test_label_pictures_stay_when_the_run_breaks(tmp_path):
     with Image.open(tmp_path / "made_labels/b.png") as image:
         assert np.asarray(image).tolist() == found
     assert sorted(os.listdir(tmp_path / "made_labels")) == ["b.png", "c.png"]
+
+
+@pytest.mark.usefixtures("made")
+def test_scores_of_a_run_that_breaks_are_kept(tmp_path):
+    evaluator = SemSegEvaluator("made", output_dir=str(tmp_path))
+    evaluator.keep_unfinished()  # nothing was counted
+    assert not list(tmp_path.iterdir())
+    target, found = PICTURES["b"]
+    evaluator.process([one("b", target)], [answer(found)])
+    with pytest.raises(ValueError, match=r"label image c\.png"):
+        evaluator.process([one("c", [[7]])], [answer([[1]])])
+    evaluator.keep_unfinished()
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "unfinished").iterdir()}
+    assert set(kept) == {"made.json", "made.md", "made.csv", "made_pictures.csv"}
+    evaluator.evaluate()  # of the one picture that was counted
+    assert all((tmp_path / name).read_bytes() == content for name, content in kept.items())
+    shutil.rmtree(tmp_path / "unfinished")
+    evaluator.keep_unfinished()  # the run has ended well
+    assert not (tmp_path / "unfinished").exists()
 
 
 def test_label_pictures_of_one_name(tmp_path):

@@ -21,14 +21,19 @@ logger = logging.getLogger(__name__)
 def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, dict[str, float]]:
     """Evaluate a model on every set of cfg.DATASETS.TEST, in all processes; the main one gets and logs the table.
 
-    Results are in OUTPUT_DIR/inference, or OUTPUT_DIR/inference_TTA under TEST.AUG, which their names then say.
+    Results are in OUTPUT_DIR/inference, or OUTPUT_DIR/inference_TTA under TEST.AUG, which their names then say. What was
+    counted before an error or an interrupt is scored and written below it, see `SemSegEvaluator.keep_unfinished`.
     """
     model, tests = build_evaluation(cfg, model)
     suffix = f", {model.name}" if isinstance(model, AugmentedSegmentor) else ""
-    results = {
-        f"{evaluator.dataset_name}{suffix}": inference_on_dataset(model, loader, evaluator).get("sem_seg", {})
-        for loader, evaluator in tests
-    }
+    results = {}
+    for loader, evaluator in tests:
+        try:
+            found = inference_on_dataset(model, loader, evaluator)
+        except BaseException:
+            evaluator.keep_unfinished()
+            raise
+        results[f"{evaluator.dataset_name}{suffix}"] = found.get("sem_seg", {})
     if comm.is_main_process():
         logger.info(f"results in {results_folder(cfg)}:\n{results_table(results, describe(cfg))}")
     return results

@@ -78,6 +78,7 @@ class SemSegEvaluator(DatasetEvaluator):
         self.label_pictures = LabelPictures(Path(self.output_dir) / f"{self.dataset_name}_labels")
         self.segments: list[dict[str, Any]] = []
         self.examples = Examples()
+        self.ended = False
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Tensor]]) -> None:
         """Count a batch. Raises ValueError naming the files: labels of another size, or a value that is no class."""
@@ -127,9 +128,33 @@ class SemSegEvaluator(DatasetEvaluator):
 
         They are in the log before any file is written.
         """
-        parts = comm.gather((self.confusion.counts.cpu(), self.pictures, self.segments, self.examples.ranked()))
+        self.ended = True
+        parts = comm.gather(self._part())
         if not comm.is_main_process():
             return None
+        return {"sem_seg": self._finish(parts, self.output_dir)}
+
+    def keep_unfinished(self) -> None:
+        """Score and write what this process alone has counted, for a run that an error or an interrupt ends midway.
+
+        The files go to `unfinished/` below the results, of other processes than the main one to `unfinished_<rank>/`.
+        """
+        if self.ended or not self.output_dir or not self.confusion.counts.any():
+            return
+        rank = comm.get_rank()
+        folder = Path(self.output_dir) / (f"unfinished_{rank}" if rank else "unfinished")
+        logger.error(f"{self.dataset_name}: stopped after {len(self.pictures)} pictures; their scores go to {folder}")
+        try:
+            self._finish([self._part()], str(folder))
+        except ValueError as error:  # what ended the run is to be told, not this
+            logger.error(str(error))
+
+    def _part(self) -> tuple[Tensor, dict[str, PictureScores], list[dict[str, Any]], Any]:
+        """What this process has counted."""
+        return self.confusion.counts.cpu(), self.pictures, self.segments, self.examples.ranked()
+
+    def _finish(self, parts: Sequence[tuple], output_dir: str) -> dict[str, float]:
+        """Score what all `parts` have counted; log it, and write it below `output_dir` unless that is empty."""
         counts = torch.stack([part[0] for part in parts]).sum(0)
         if not counts.sum():
             raise ValueError(f"data set {self.dataset_name!r}: not a single labelled pixel to score")
@@ -139,17 +164,17 @@ class SemSegEvaluator(DatasetEvaluator):
         logger.info(f"{self.dataset_name}: {', '.join(f'{name} {value:.2f}' for name, value in summary.items())}")
         pictures = {name: row for part in parts for name, row in part[1].items()}
         rows = [pictures[name] for name in sorted(pictures)]
-        if self.output_dir:
+        if output_dir:
             found = Evaluation(self.dataset_name, self.classes, summary, result, counts, rows, self.protocol)
             more: dict[str, Callable[[], str]] = {}
             if self.save_predictions:
                 more["_predictions.json"] = lambda: json.dumps([entry for part in parts for entry in part[2]])
             if self.facts is not None:
                 more[".html"] = partial(report_page, found, self.facts, [part[3] for part in parts])
-            write_results(Path(self.output_dir), found, more)
+            write_results(Path(output_dir), found, more)
             if self.facts is not None:
-                logger.info(f"report: {Path(self.output_dir) / self.dataset_name}.html")
-        return {"sem_seg": summary}
+                logger.info(f"report: {Path(output_dir) / self.dataset_name}.html")
+        return summary
 
 
 def category_ids(metadata: Any) -> dict[int, int] | None:
