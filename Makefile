@@ -23,7 +23,8 @@ check: $(READY)
 	$(RUN) -m mypy
 
 tests: $(READY)
-	$(RUN) -m pytest --cov=cliptrase --cov=ovss.clip --cov=ovss.inference --cov=ovss.metrics --cov-report= \
+	$(RUN) -m pytest --cov=cliptrase --cov=cat_seg --cov=ovss.clip --cov=ovss.inference --cov=ovss.labels \
+	    --cov=ovss.pruning --cov=ovss.metrics --cov=ovss.datasets --cov-report= \
 	    --cov-fail-under=95 $(PYTEST_ARGS)
 
 bench: $(READY)         ## speed: models, evaluation (beside Detectron2's where it is installed), preparation

@@ -16,7 +16,7 @@ from ovss.d2.augmentation import AugmentedSegmentor
 from ovss.d2.mapper import InputTransform
 from ovss.d2.segmentor import Segmentor
 from ovss.inference import SlidingWindow, merge_rows, resized_classes
-from ovss.labels import answered_labels, first_maximum, in_class_order, resize, resized_labels
+from ovss.labels import answered_labels, first_maximum, in_class_order, resize, resized_labels, winners
 from ovss.predictor import Predictor
 from ovss.vocabulary import Vocabulary
 
@@ -113,6 +113,19 @@ def test_first_maximum_over_parts():
         winner, best = first_maximum(rows.split(sizes, dim=1))
         assert winner.flatten().tolist() == [1, 2]
         assert best.flatten().tolist() == [3, 6]
+
+
+@pytest.mark.parametrize("classes", [1, 15, 16, 17, 50])
+def test_winners_of_whole_scores(classes):
+    """Ties, numbers that are none, more pixels than are looked at at once, a tensor that is not contiguous."""
+    scores = torch.randint(0, 9, (classes, 190, 97), generator=torch.Generator().manual_seed(0)).float().transpose(1, 2)
+    scores[classes // 2, :2] = torch.nan
+    scores[-1, 3] = torch.inf
+    scores[:, 4] = -torch.inf
+    best, label = scores.max(dim=0)
+    found, value = winners(scores)
+    assert torch.equal(found, label)
+    torch.testing.assert_close(value, best, rtol=0, atol=0, equal_nan=True)
 
 
 def test_classes_resized_a_few_at_a_time():

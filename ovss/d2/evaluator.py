@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, dict[str, float]]:
     """Evaluate a model on every set of cfg.DATASETS.TEST, in all processes; the main one gets and logs the table.
 
-    Results are in OUTPUT_DIR/inference, or OUTPUT_DIR/inference_TTA under TEST.AUG, which their names then say. What was
-    counted before an error or an interrupt is scored and written below it, see `SemSegEvaluator.keep_unfinished`.
+    Results are in OUTPUT_DIR/inference, or OUTPUT_DIR/inference_TTA under TEST.AUG, which their names then say. What
+    was counted before an error or an interrupt is scored and written too, see `SemSegEvaluator.keep_unfinished`.
     """
     model, tests = build_evaluation(cfg, model)
     suffix = f", {model.name}" if isinstance(model, AugmentedSegmentor) else ""
