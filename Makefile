@@ -23,7 +23,7 @@ check: $(READY)
 	$(RUN) -m mypy
 
 tests: $(READY)
-	$(RUN) -m pytest --cov=cliptrase --cov=cat_seg --cov=ovss.clip --cov=ovss.inference --cov=ovss.labels \
+	$(RUN) -m pytest --cov=cliptrase --cov=cat_seg --cov=ovss.clip --cov=ovss.inference --cov=ovss.sliding_window --cov=ovss.labels \
 	    --cov=ovss.pruning --cov=ovss.metrics --cov=ovss.datasets --cov-report= \
 	    --cov-fail-under=95 $(PYTEST_ARGS)
 

@@ -22,7 +22,8 @@ from ovss.clip.positions import resize_positions
 from ovss.clip.weights import load_clip
 from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, configurable
 from ovss.d2.segmentor import Segmentor
-from ovss.inference import SlidingWindow, merge_rows
+from ovss.inference import merge_rows
+from ovss.sliding_window import SlidingWindow
 from ovss.templates import prompt_set
 from ovss.vocabulary import Vocabulary
 

@@ -13,7 +13,7 @@ from ovss import hub
 from ovss.clip.embeddings import embed_rows
 from ovss.clip.model import CLIP, architecture_config
 from ovss.d2.mapper import InputTransform
-from ovss.inference import SlidingWindow
+from ovss.sliding_window import SlidingWindow
 from ovss.templates import prompt_set
 from ovss.vocabulary import Vocabulary
 

@@ -17,7 +17,7 @@ from ovss.d2.augmentation import AugmentedSegmentor, augmented
 from ovss.d2.evaluator import evaluate
 from ovss.d2.mapper import InputTransform
 from ovss.d2.segmentor import Segmentor
-from ovss.inference import SlidingWindow
+from ovss.sliding_window import SlidingWindow
 
 ROOT = Path(__file__).parent.parent
 

@@ -19,7 +19,7 @@ from ovss.clip.image import value_only, value_to_class
 from ovss.clip.model import ASSETS, CLIP, architecture_config
 from ovss.d2.api import META_ARCH_REGISTRY
 from ovss.d2.segmentor import Segmentor
-from ovss.inference import SlidingWindow
+from ovss.sliding_window import SlidingWindow
 from ovss.templates import prompt_set
 from ovss.vocabulary import Vocabulary
 

@@ -15,9 +15,10 @@ from ovss import labels as labels_module
 from ovss.d2.augmentation import AugmentedSegmentor
 from ovss.d2.mapper import InputTransform
 from ovss.d2.segmentor import Segmentor
-from ovss.inference import SlidingWindow, merge_rows, resized_classes
+from ovss.inference import merge_rows, resized_classes
 from ovss.labels import answered_labels, first_maximum, in_class_order, resize, resized_labels, winners
 from ovss.predictor import Predictor
+from ovss.sliding_window import SlidingWindow
 from ovss.vocabulary import Vocabulary
 
 

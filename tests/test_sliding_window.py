@@ -5,8 +5,8 @@ import torch
 from cat_seg_parts import small_first_model, small_images, small_model, small_text
 from torch import nn
 
-from ovss import inference
-from ovss.inference import SlidingWindow
+from ovss import sliding_window
+from ovss.sliding_window import SlidingWindow
 
 PUBLISHED = SlidingWindow(canvas=(640, 640), window=384, overlap=0.333)
 SMALL = SlidingWindow(canvas=(6, 8), window=4, overlap=0.5)
@@ -68,7 +68,7 @@ def test_batch_equals_single_and_chunks_equal_the_whole(monkeypatch):
     images, text = torch.rand(3, 3, 9, 13), torch.randn(5, 1, 1)
     together = SMALL(Brightness(), images, text)
     assert together.shape == (3, 5, 9, 13)
-    monkeypatch.setattr(inference, "CLASSES_AT_ONCE", 2)
+    monkeypatch.setattr(sliding_window, "CLASSES_AT_ONCE", 2)
     for index in range(3):
         torch.testing.assert_close(SMALL(Brightness(), images[index : index + 1], text)[0], together[index])
 
@@ -83,7 +83,7 @@ def test_views_in_batches_equal_all_at_once(small_clip, monkeypatch, build, rows
     expected = window(model, images, text)
     seen = []
     model.aggregator.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
-    monkeypatch.setattr(inference, "ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(sliding_window, "ROWS_AT_ONCE", rows_at_once)
     torch.testing.assert_close(window(model, images, text), expected, atol=1e-6, rtol=0)
     assert seen == batches
 

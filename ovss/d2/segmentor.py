@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ovss.clip.embeddings import TextEmbedder
-from ovss.inference import FITS, DenseModel, SlidingWindow, fit
+from ovss.inference import FITS, DenseModel, fit
+from ovss.sliding_window import SlidingWindow
 from ovss.vocabulary import Vocabulary
 
 VOCABULARIES_KEPT = 8
