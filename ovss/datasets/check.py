@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ovss.class_file import read_class_file
+from ovss.datasets import ade20k_index, detail, pascal_context_459, voc
 from ovss.datasets.pairs import pair_by_stem, relabelled, size_mismatch
 from ovss.datasets.source_files import listed
 from ovss.datasets.table import Benchmark
@@ -20,12 +21,12 @@ from ovss.vocabulary import Vocabulary
 # What labels are made from, where it is not a folder beside theirs. The plans of preparation know it too, but read it
 # whole: up to a gigabyte.
 _LABEL_SOURCES = {
-    "ade20k_full": ("ADE20K_2021_17_01/index_ade20k.pkl",),
-    "pascal_context_59": ("VOCdevkit/VOC2010/trainval_merged.json",),
-    "pascal_context_459": ("VOCdevkit/VOC2010/trainval",),
-    "voc": ("VOCdevkit/VOC2012/SegmentationClassAug", "VOC2012/SegmentationClassAug"),
+    "ade20k_full": (ade20k_index.INDEX,),
+    "pascal_context_59": (detail.FILE,),
+    "pascal_context_459": (pascal_context_459.MAPS,),
+    "voc": tuple(f"{folder}/{voc.MASKS}" for folder in voc.FOLDERS),
 }
-_PICTURE_SOURCES = {"ade20k_full": ("ADE20K_2021_17_01/images/ADE",)}
+_PICTURE_SOURCES = {"ade20k_full": (f"{ade20k_index.IMAGES}/ADE",)}
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from ovss.datasets.preparations import missing
 from ovss.datasets.source_files import folder_notes, read_names
 from ovss.datasets.table import BY_NAME, SPLITS
 
+MAPS = f"{FOLDER}/trainval"
 CLASSES = 459
-UNLABELLED = 65535
 
 
 def plan(root: Path, split: str) -> Plan:
@@ -28,7 +28,7 @@ def plan(root: Path, split: str) -> Plan:
     """
     row = BY_NAME[f"pascal_context_459_{split}"]
     pictures, labels = (root / folder for folder in row.layouts[0])
-    maps = root / FOLDER / "trainval"
+    maps = root / MAPS
     if not maps.is_dir():
         raise missing(maps, "no label maps (.mat) there; they come in trainval.tar.gz", "pascal_context_459")
     names, notes = _names(root, split, maps)
@@ -82,5 +82,5 @@ def label(path: Path) -> tuple[np.ndarray]:
     if values.max() > CLASSES:
         raise ValueError(f"{path}: label {values.max()}; expected 1 to {CLASSES}, and 0 where there is none")
     if not values.all():
-        warnings.warn(f"label 0 is no class of PASCAL-Context; it became {UNLABELLED}, unlabelled", stacklevel=2)
+        warnings.warn("label 0 is no class of PASCAL-Context; it became 65535, unlabelled", stacklevel=2)
     return (values - np.uint16(1),)

@@ -16,6 +16,7 @@ from ovss.datasets.source_files import folder_notes, listed, read_names
 from ovss.datasets.table import BY_NAME, SPLITS
 
 FOLDERS = ("VOCdevkit/VOC2012", "VOC2012")  # CAT-Seg's layout, CLIPtrase's
+MASKS = "SegmentationClassAug"
 OUTPUTS = {  # what background becomes in each
     "train": {"annotations_detectron2/train": UNLABELLED},
     "val": {"annotations_detectron2/val": UNLABELLED, "annotations_detectron2_bg/val": 20},
@@ -29,8 +30,8 @@ def plan(root: Path, split: str) -> Plan:
         ValueError: no mask is there, or the list cannot be read.
     """
     folders = [root / folder for folder in FOLDERS]
-    folder = next((folder for folder in folders if (folder / "SegmentationClassAug").is_dir()), folders[0])
-    masks, pictures = folder / "SegmentationClassAug", folder / "JPEGImages"
+    folder = next((folder for folder in folders if (folder / MASKS).is_dir()), folders[0])
+    masks, pictures = folder / MASKS, folder / "JPEGImages"
     present = [path.stem for path in listed(masks, ".png")]
     if not present:
         raise missing(masks, "no label images (.png) there; they come in SegmentationClassAug.zip", "voc")
@@ -64,7 +65,7 @@ def _names(folder: Path, split: str, present: list[str]) -> tuple[list[str], lis
         names = sorted(set(present) & set(official))
         notes = [f"{own} is not there; the official list of val pictures was used in its place"]
     if not names:
-        raise ValueError(f"{folder / 'SegmentationClassAug'}: none of its {len(present):,} label images is of {split}")
+        raise ValueError(f"{folder / MASKS}: none of its {len(present):,} label images is of {split}")
     return names, notes
 
 
