@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet101
 from torchvision.ops import FrozenBatchNorm2d
 
+from cat_seg.stochastic_depth import make_drawable
 from ovss.clip.keys import misfit
 from ovss.clip.weights import find_weights, read_tensors
 
@@ -62,6 +63,7 @@ class SwinBase(nn.Module):
             num_classes=0,
             drop_path_rate=drop_path,
         )
+        make_drawable(network)
         self.patch_embed, self.layers = network.patch_embed, network.layers
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in reversed(self.channels))
 

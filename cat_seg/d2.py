@@ -14,6 +14,7 @@ from cat_seg.config import check_sizes
 from cat_seg.decoder import Decoder
 from cat_seg.guidance import BackboneGuidance, CLIPGuidance
 from cat_seg.model import CATSeg as CATSegModel
+from cat_seg.stochastic_depth import draw
 from cat_seg.training import idle, pixel_loss, set_trainable
 from ovss.clip.embeddings import embed_rows
 from ovss.clip.image import value_only, value_to_class
@@ -149,7 +150,8 @@ class CATSeg(Segmentor):
     def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Loss of crops of one size with `sem_seg` labels (H,W) and one vocabulary.
 
-        The words are encoded anew where the text tower trains, once where it is frozen.
+        The words are encoded anew where the text tower trains, once where it is frozen. Where every crop brings a
+        "draw_seed", what stochastic depth drops follows from these alone.
 
         Raises:
             ValueError: crops of a batch with different words.
@@ -166,6 +168,17 @@ class CATSeg(Segmentor):
             text, classes = self.text(vocabulary)
         images = torch.stack([batched_input["image"] for batched_input in batched_inputs]).to(self.device) / 255
         labels = torch.stack([batched_input["sem_seg"] for batched_input in batched_inputs]).to(self.device)
+        draw(self.model, [batched_input.get("draw_seed") for batched_input in batched_inputs])
         logits = merge_rows(self.model.logits(images, text), classes)
         loss = pixel_loss(logits, labels.long(), self.ignore_label, self.ignored_as_negative)
         return {"loss_sem_seg": loss + idle(self.model).to(loss)}
+
+    def loss_weight(self, batched_inputs: list[dict[str, Any]]) -> float:
+        """The pixels that the loss of these crops is a mean over; without a label they count where they are negatives.
+
+        The labels are counted where they lie, so on the CPU, lest a GPU be waited for.
+        """
+        labels = [batched_input["sem_seg"] for batched_input in batched_inputs]
+        if self.ignored_as_negative:
+            return float(sum(values.numel() for values in labels))
+        return float(sum(int((values != self.ignore_label).sum()) for values in labels))

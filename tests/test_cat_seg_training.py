@@ -21,10 +21,10 @@ from ovss.vocabulary import Vocabulary
 WORDS = Vocabulary.parse("cat, wall, sea")
 
 
-def segmentor(model, clip_finetune="attention"):
+def segmentor(model, clip_finetune="attention", ignored_as_negative=True):
     set_trainable(model, clip_finetune)
     parts = {"prompts": prompt_set("single"), "average_prompts": False, "synonyms": "first"}
-    return CATSeg(model=model, ignore_label=255, ignored_as_negative=True, **parts).train()
+    return CATSeg(model=model, ignore_label=255, ignored_as_negative=ignored_as_negative, **parts).train()
 
 
 def test_loss_by_hand():
@@ -58,6 +58,21 @@ def test_loss_equals_one_hot_cross_entropy():
 def test_loss_of_nothing():
     nothing = torch.full((1, 2, 2), 255)
     assert pixel_loss(torch.zeros(1, 3, 2, 2), nothing, 255, False).item() == 0
+
+
+@pytest.mark.parametrize(("as_negative", "weights"), [(True, [4096, 8192]), (False, [0, 4096 + 3])])
+def test_weights_make_of_the_losses_of_parts_that_of_the_whole(small_clip, as_negative, weights):
+    """Three crops of 64 x 64 px: one without a label, one with three, one with all; parts of one and of two."""
+    trained = segmentor(small_model(small_clip), ignored_as_negative=as_negative)
+    batch = crops(3)
+    batch[0]["sem_seg"] = torch.full((64, 64), 255)
+    batch[1]["sem_seg"] = batch[1]["sem_seg"].where(torch.arange(4096).view(64, 64) < 3, 255)
+    parts = [batch[:1], batch[1:]]
+    assert [trained.loss_weight(part) for part in parts] == weights
+    assert trained.loss_weight(batch) == sum(weights)
+    losses = [trained(part)["loss_sem_seg"].item() for part in parts]
+    mean = sum(weight * loss for weight, loss in zip(weights, losses, strict=True)) / sum(weights)
+    assert mean == pytest.approx(trained(batch)["loss_sem_seg"].item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(("mode", "per_block"), [("none", 0), ("attention", 2), ("full", 16)])

@@ -39,6 +39,12 @@ def test_an_item_depends_on_seed_and_place_alone():
     assert stream(seed=4)[0][1:] != items[0][1:]
 
 
+def test_a_crop_brings_a_seed_of_its_place_for_what_the_model_draws():
+    seeds = [TrainingStream(RECORDS, lambda record: record["draw_seed"], 3, 70)[place] for place in range(70)]
+    assert len(set(seeds)) == 70
+    assert seeds == [TrainingStream(RECORDS, dict, 3, 140)[place]["draw_seed"] for place in range(70)]
+
+
 def batches(start=0, rank=0, processes=1, workers=0):
     sampler = StepSampler(steps=5, batch=6, rank=rank, processes=processes)
     sampler.start = start

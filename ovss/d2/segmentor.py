@@ -108,6 +108,13 @@ class Segmentor(nn.Module):
         """Losses by name, for a model that can be trained."""
         raise RuntimeError(f"{type(self).__name__} is training-free: there is nothing to train; use --eval-only")
 
+    def loss_weight(self, batched_inputs: list[dict[str, Any]]) -> float:
+        """How many things the losses of these crops are means over: the weight of their gradient in a larger batch.
+
+        Crops by default; a model whose losses are means over anything else says over how much.
+        """
+        return float(len(batched_inputs))
+
     @torch.no_grad()
     def segment(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
         """Segment a list of Detectron2 inputs; those of one shape and one vocabulary run as one batch.

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ovss.d2.api import CfgNode, DatasetCatalog, comm
 from ovss.d2.train_mapper import TrainMapper
 
-_ORDER, _CROP, _STEP = range(3)  # streams of random numbers that never meet
+_ORDER, _CROP, _STEP, _DRAW = range(4)  # streams of random numbers that never meet
 
 
 def _seed_of(seed: int, *place: int) -> int:
@@ -28,7 +28,8 @@ class TrainingStream(Dataset):
 
     Args:
         records: of all data sets together.
-        mapper: draws from `random` and numpy's global generator, which are seeded before each call.
+        mapper: draws from `random` and numpy's global generator, which are seeded before each call. The record that it
+            is given has a "draw_seed" of its place, for what the model draws for this crop; it goes with the crop.
         seed: of the shuffles and of the mapper's draws.
     """
 
@@ -47,10 +48,11 @@ class TrainingStream(Dataset):
         draws = _seed_of(self.seed, _CROP, place)
         random.seed(draws)
         np.random.seed(draws)  # noqa: NPY002 (augmentations, here and in Detectron2, draw from the global generator)
-        return self.mapper(dict(self.records[self._order[index]]))
+        record = self.records[self._order[index]]
+        return self.mapper({**record, "draw_seed": _seed_of(self.seed, _DRAW, place)})
 
     def step_seed(self, step: int, rank: int) -> int:
-        """Seed of what the model itself draws in a step, such as its stochastic depth."""
+        """Seed of what the model itself draws in a step, beside what it draws crop by crop from "draw_seed"."""
         return _seed_of(self.seed, _STEP, step, rank)
 
 
