@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -20,6 +19,7 @@ from ovss.d2.lite.checkpoint import DetectionCheckpointer
 from ovss.d2.lite.events import EventStorage
 from ovss.d2.lite.file_io import PathManager
 from ovss.d2.lite.lr_scheduler import build_lr_scheduler
+from ovss.d2.lite.parallel import create_ddp_model
 from ovss.d2.lite.writers import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class DefaultTrainer:
         model = self.build_model(cfg)
         self.optimizer = self.build_optimizer(cfg, model)
         self.data_loader = self.build_train_loader(cfg)
-        self.model = _parallel(model).train()
+        self.model = create_ddp_model(model).train()
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
         self.checkpointer = DetectionCheckpointer(self.model, cfg.OUTPUT_DIR, trainer=self)
         self.iter = self.start_iter = 0
@@ -173,13 +173,3 @@ class DefaultTrainer:
                 present[name].load_state_dict(state)
             else:
                 logger.warning(f"the checkpoint has the state of a hook {name}, which this run has not")
-
-
-def _parallel(model: nn.Module) -> nn.Module:
-    """The model itself, or, in several processes, one whose gradients are the mean over them."""
-    if comm.get_world_size() == 1:
-        return model
-    on_gpu = next(model.parameters()).is_cuda
-    return DistributedDataParallel(
-        model, device_ids=[torch.cuda.current_device()] if on_gpu else None, broadcast_buffers=False
-    )
