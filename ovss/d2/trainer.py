@@ -1,7 +1,9 @@
 """Training of a config's model: the engine's trainer with this project's optimizer, loader and evaluation."""
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from ovss.d2.package import SUFFIX, save_model
 from ovss.d2.progress import ProgressBar, SamplePictures, in_terminal
 from ovss.d2.resume import last_checkpoint, read_checkpoint
 from ovss.d2.solver import build_optimizer
+from ovss.d2.step import Step
 from ovss.d2.train_loader import build_train_loader
 
 logger = logging.getLogger(__name__)
@@ -29,6 +32,8 @@ class Trainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode):
         super().__init__(cfg)
+        model: Any = getattr(self.model, "module", self.model)
+        self.step = Step(model=self.model, optimizer=self.optimizer, loss_weight=model.loss_weight)
         if cfg.DATASETS.TEST:
             build_evaluation(cfg, self.model)  # a mistake in it ends the run now, not after the last step
 
@@ -75,9 +80,23 @@ class Trainer(DefaultTrainer):
         self.start_iter = self.iter + 1
         self.data_loader.batch_sampler.start = self.start_iter
 
+    @cached_property
+    def _batches(self) -> Iterator[list[dict[str, Any]]]:
+        return iter(self.data_loader)
+
     def run_step(self) -> None:
+        """One step, on both engines. What the model draws in it is a function of the seed and of the step."""
         torch.manual_seed(self.data_loader.dataset.step_seed(self.iter, comm.get_rank()))
-        super().run_step()
+        start = time.perf_counter()
+        batch = next(self._batches)
+        found = self.step(batch, time.perf_counter() - start)
+        for name, value in found.scalars().items():
+            self.storage.put_scalar(name, value)
+
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict()
+        state["_trainer"]["iteration"] = self.iter  # Detectron2's inner trainer, which no longer counts
+        return state
 
 
 class PackageModel(HookBase):
