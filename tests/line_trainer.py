@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -40,9 +41,25 @@ class Trainer(api.DefaultTrainer):
     def build_train_loader(cls, cfg):
         return itertools.repeat(RECORDS[:4])
 
+    def build_hooks(self):
+        return usual_hooks(self, api.hooks, api.JSONWriter)
+
     @classmethod
     def test(cls, cfg, model):
         return {"drawn": {"weight": model.line.weight[0, 0].item()}}
+
+
+def usual_hooks(trainer, hooks, json_writer):
+    """Those of Detectron2's own trainer, from either engine."""
+    cfg, folder = trainer.cfg, Path(trainer.cfg.OUTPUT_DIR)
+    built = [hooks.IterationTimer(), hooks.LRScheduler()]
+    if api.comm.is_main_process():
+        built.append(hooks.PeriodicCheckpointer(trainer.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD))
+    built.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: trainer.test(cfg, trainer.model)))
+    if api.comm.is_main_process():
+        folder.mkdir(exist_ok=True)
+        built.append(hooks.PeriodicWriter([json_writer(str(folder / "metrics.json"))]))
+    return built
 
 
 def settings(folder, **solver):

@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from line_trainer import Trainer, by_hand, parameters, settings
+from line_trainer import Trainer, by_hand, parameters, settings, usual_hooks
 from torch import nn
 
+from ovss.d2.lite import hooks
 from ovss.d2.lite import transforms as lite_T
 from ovss.d2.lite.config import get_cfg
 from ovss.d2.lite.loader import share
 from ovss.d2.lite.lr_scheduler import build_lr_scheduler
 from ovss.d2.lite.trainer import DefaultTrainer
+from ovss.d2.lite.writers import JSONWriter
 
 pytest.importorskip("detectron2", reason="compares lite with Detectron2, which is not installed")
 
@@ -142,8 +144,9 @@ def test_each_engine_resumes_the_checkpoints_of_the_other(first, tmp_path, resto
     real_cfg = real_get_cfg()
     real_cfg.merge_from_other_cfg(cfg)
     trainers = [(DefaultTrainer, cfg), (RealTrainer, real_cfg)][:: 1 if first == "lite" else -1]
+    lite_hooks = {"build_hooks": lambda self: usual_hooks(self, hooks, JSONWriter)}
     for step, (base, config) in enumerate(trainers):
-        trainer = type("Fitting", (base,), methods)(config)
+        trainer = type("Fitting", (base,), methods | (lite_hooks if base is DefaultTrainer else {}))(config)
         trainer.resume_or_load(resume=True)
         assert trainer.start_iter == 3 * step
         trainer.train()

@@ -13,7 +13,6 @@ __all__ = [
     "ENGINE",
     "META_ARCH_REGISTRY",
     "CfgNode",
-    "CommonMetricPrinter",
     "DatasetCatalog",
     "DatasetEvaluator",
     "DatasetEvaluators",
@@ -26,7 +25,6 @@ __all__ = [
     "MetadataCatalog",
     "PathManager",
     "T",
-    "TensorboardXWriter",
     "build_detection_test_loader",
     "build_lr_scheduler",
     "build_model",
@@ -96,7 +94,7 @@ if TYPE_CHECKING or ENGINE == "lite":  # the types of lite stand for both
     from ovss.d2.lite.lr_scheduler import build_lr_scheduler
     from ovss.d2.lite.modeling import META_ARCH_REGISTRY, build_model
     from ovss.d2.lite.trainer import DefaultTrainer
-    from ovss.d2.lite.writers import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
+    from ovss.d2.lite.writers import EventWriter, JSONWriter
 else:
     try:
         from detectron2.config import CfgNode, configurable, get_cfg
@@ -115,14 +113,7 @@ else:
         from detectron2.modeling import META_ARCH_REGISTRY, build_model
         from detectron2.solver import build_lr_scheduler
         from detectron2.utils import comm
-        from detectron2.utils.events import (
-            CommonMetricPrinter,
-            EventStorage,
-            EventWriter,
-            JSONWriter,
-            TensorboardXWriter,
-            get_event_storage,
-        )
+        from detectron2.utils.events import EventStorage, EventWriter, JSONWriter, get_event_storage
         from detectron2.utils.file_io import PathManager
         from detectron2.utils.logger import setup_logger
 

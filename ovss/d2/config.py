@@ -49,6 +49,8 @@ def add_ovss_config(cfg: CfgNode) -> None:
     # Value of pixels without a label in the loss; those of a data set are turned into it.
     cfg.LOSS = CfgNode()
     cfg.LOSS.IGNORE_LABEL = 255
+    # Training: iterations between lines in the log, in metrics.json and in TensorBoard, which look back as far.
+    cfg.LOG_PERIOD = 20
     # ADAMW or SGD. SOLVER.CLIP_GRADIENTS.CLIP_TYPE may also be full_model: the norm of all gradients together.
     cfg.SOLVER.OPTIMIZER = "ADAMW"
     # Weight decay of embeddings; SOLVER.WEIGHT_DECAY_NORM is that of norms.

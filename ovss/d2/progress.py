@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import ExitStack
-from logging import LogRecord, getLogger
+from logging import INFO, LogRecord, getLogger
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ovss.d2.api import CommonMetricPrinter, HookBase, get_event_storage
+from ovss.d2 import progress_line
+from ovss.d2.api import HookBase, get_event_storage
 from ovss.visualize import contact_sheet, overlay
 
 # Whose lines would tear the bar, were they not written above it.
@@ -25,7 +26,7 @@ def in_terminal() -> bool:
 class ProgressBar(HookBase):
     """A bar with loss, learning rate, seconds per iteration and time to go.
 
-    The engine's lines of progress, which say the same, then go to the log file alone.
+    The lines of progress, which say the same and more, then go to the log file alone; warnings are shown.
     """
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ class ProgressBar(HookBase):
 
 
 def _is_no_progress(record: LogRecord) -> bool:
-    return record.name != CommonMetricPrinter.__module__  # both engines name the printer's logger so
+    return record.name != progress_line.__name__ or record.levelno > INFO
 
 
 class SamplePictures(HookBase):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ovss.d2.api import CfgNode, DefaultTrainer, HookBase, comm, get_event_storage
+from ovss.d2.api import CfgNode, DefaultTrainer, EventWriter, HookBase, comm, get_event_storage, hooks
 from ovss.d2.evaluator import build_evaluation, evaluate
 from ovss.d2.package import SUFFIX, save_model
 from ovss.d2.progress import ProgressBar, SamplePictures, in_terminal
@@ -19,6 +19,7 @@ from ovss.d2.resume import last_checkpoint, read_checkpoint
 from ovss.d2.solver import build_optimizer
 from ovss.d2.step import Step
 from ovss.d2.train_loader import build_train_loader
+from ovss.d2.writers import build_writers, check_writers
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class Trainer(DefaultTrainer):
     """
 
     def __init__(self, cfg: CfgNode):
+        check_writers(cfg)
         super().__init__(cfg)
         model: Any = getattr(self.model, "module", self.model)
         self.step = Step(model=self.model, optimizer=self.optimizer, loss_weight=model.loss_weight)
@@ -51,14 +53,29 @@ class Trainer(DefaultTrainer):
         return evaluate(cfg, model) if cfg.DATASETS.TEST else {}
 
     def build_hooks(self) -> list[HookBase]:
-        built = super().build_hooks()
+        """What is kept comes before what evaluates, which may fail or be interrupted; `train` adds what writes."""
+
+        def evaluate_now() -> Mapping:
+            self._last_eval_results = self.test(self.cfg, self.model)  # Detectron2's own compares them, where asked to
+            return self._last_eval_results
+
+        built: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler()]
         if comm.is_main_process():
-            built.insert(-2, PackageModel())  # before what evaluates, which may fail or be interrupted
-            if self.cfg.VIS_PERIOD:
-                built.insert(-1, SamplePictures(self.cfg.VIS_PERIOD))  # the last one writes
-            if in_terminal():
-                built.append(ProgressBar())
+            built += [hooks.PeriodicCheckpointer(self.checkpointer, self.cfg.SOLVER.CHECKPOINT_PERIOD), PackageModel()]
+        built.append(hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, evaluate_now))
+        if comm.is_main_process() and self.cfg.VIS_PERIOD:
+            built.append(SamplePictures(self.cfg.VIS_PERIOD))
+        if comm.is_main_process() and in_terminal():
+            built.append(ProgressBar())
         return built
+
+    def build_writers(self) -> list[EventWriter]:
+        return build_writers(self.cfg, self.start_iter)
+
+    def train(self) -> None:
+        if comm.is_main_process():
+            self.register_hooks([hooks.PeriodicWriter(self.build_writers(), self.cfg.LOG_PERIOD)])
+        super().train()
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Go on after the last checkpoint in OUTPUT_DIR, where there is one; MODEL.WEIGHTS the model has loaded itself.

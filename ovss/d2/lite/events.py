@@ -25,7 +25,7 @@ class EventStorage:
 
     def __init__(self, start_iter: int = 0):
         self.iter = start_iter
-        self.images: list[tuple[str, Tensor, int]] = []
+        self._vis_data: list[tuple[str, Tensor, int]] = []  # as in Detectron2, whose writers read it
         self._histories: dict[str, HistoryBuffer] = defaultdict(HistoryBuffer)
         self._smoothing_hints: dict[str, bool] = {}
 
@@ -40,11 +40,11 @@ class EventStorage:
             self.put_scalar(name, value, smoothing_hint)
 
     def put_image(self, img_name: str, img_tensor: Tensor) -> None:
-        """Record an RGB picture (3,H,W), uint8 or float in [0,1], for TensorBoard."""
-        self.images.append((img_name, img_tensor, self.iter))
+        """Record an RGB picture (3,H,W), uint8 or float in [0,1], for writers."""
+        self._vis_data.append((img_name, img_tensor, self.iter))
 
     def clear_images(self) -> None:
-        self.images = []
+        self._vis_data = []
 
     def history(self, name: str) -> HistoryBuffer:
         """All values of a scalar; KeyError where there are none."""

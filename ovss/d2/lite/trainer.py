@@ -1,7 +1,6 @@
 """The training loop: model, optimizer, schedule and loader of a config, with hooks around every step. Imports torch."""
 
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, reduce
@@ -17,16 +16,15 @@ from torch.optim.lr_scheduler import LRScheduler
 from ovss.d2.lite import comm, hooks, modeling
 from ovss.d2.lite.checkpoint import DetectionCheckpointer
 from ovss.d2.lite.events import EventStorage
-from ovss.d2.lite.file_io import PathManager
 from ovss.d2.lite.lr_scheduler import build_lr_scheduler
 from ovss.d2.lite.parallel import create_ddp_model
-from ovss.d2.lite.writers import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
 
 logger = logging.getLogger(__name__)
 
 
 class DefaultTrainer:
-    """Trains the model of a config for SOLVER.MAX_ITER steps; a subclass says how to load, optimize and test.
+    """Trains the model of a config for SOLVER.MAX_ITER steps; a subclass says how to load and optimize, and what
+    happens around every step.
 
     `iter` is the step now running. Checkpoints hold "model" and "trainer" (step, optimizer, hooks), as Detectron2's.
     """
@@ -65,32 +63,9 @@ class DefaultTrainer:
     def build_lr_scheduler(cls, cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
         return build_lr_scheduler(cfg, optimizer)
 
-    @classmethod
-    def test(cls, cfg: CfgNode, model: nn.Module) -> Mapping:
-        """Scores as a nested dict; called in all processes."""
-        raise NotImplementedError(f"{cls.__name__} must define test(cfg, model)")
-
     def build_hooks(self) -> list[hooks.HookBase]:
-        """Evaluation comes after the checkpoint, which helps where it fails; writers come last, to write its scores."""
-
-        def test_and_keep() -> Mapping:
-            self._last_eval_results = self.test(self.cfg, self.model)
-            return self._last_eval_results
-
-        built: list[hooks.HookBase] = [hooks.IterationTimer(), hooks.LRScheduler()]
-        if comm.is_main_process():
-            built.append(hooks.PeriodicCheckpointer(self.checkpointer, self.cfg.SOLVER.CHECKPOINT_PERIOD))
-        built.append(hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, test_and_keep))
-        if comm.is_main_process():
-            built.append(hooks.PeriodicWriter(self.build_writers()))
-        return built
-
-    def build_writers(self) -> list[EventWriter]:
-        """Writers of the main process, in OUTPUT_DIR."""
-        folder = self.cfg.OUTPUT_DIR
-        PathManager.mkdirs(folder)
-        metrics = JSONWriter(os.path.join(folder, "metrics.json"))
-        return [CommonMetricPrinter(self.max_iter), metrics, TensorboardXWriter(folder)]
+        """What happens around every step, in this order."""
+        raise NotImplementedError(f"{type(self).__name__} must define build_hooks()")
 
     def register_hooks(self, hooks: Sequence[hooks.HookBase | None]) -> None:
         """Add hooks, called in this order after those that are there."""
