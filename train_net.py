@@ -6,13 +6,16 @@ train on from it or to evaluate it. Exit code 2: a mistake in what was asked for
 
 import argparse
 import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
 
 from ovss import hub
 from ovss.d2 import catalog
-from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, default_argument_parser
+from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, comm, default_argument_parser
 from ovss.d2.devices import USER_ERRORS, launch_main, plain_message
-from ovss.d2.resume import last_checkpoint
+from ovss.d2.resume import newest_checkpoint
 from ovss.d2.run import run_evaluation, set_up
+from ovss.d2.run_folder import training_in
 from ovss.d2.segmentor import Segmentor
 from ovss.d2.trainer import Trainer
 
@@ -22,14 +25,16 @@ def load(args: argparse.Namespace, device: str = "") -> CfgNode:
     opts = [*args.opts, *(("MODEL.DEVICE", device) if device else ())]
     cfg = hub.load(args.config_file, opts)
     if args.eval_only and args.resume:
-        path = last_checkpoint(cfg.OUTPUT_DIR)
-        if not path:
+        found = newest_checkpoint(cfg.OUTPUT_DIR)
+        if not found:
             raise ValueError(f"--resume, but there is no checkpoint in OUTPUT_DIR {cfg.OUTPUT_DIR}")
-        cfg = hub.load(args.config_file, [*opts, "MODEL.WEIGHTS", path])
+        cfg = hub.load(args.config_file, [*opts, "MODEL.WEIGHTS", str(found[0])])
     if args.eval_only and not cfg.DATASETS.TEST:
         raise ValueError("DATASETS.TEST is empty: name a data set, such as DATASETS.TEST \"('scenes_val',)\"")
     if not args.eval_only:
         check_training(cfg)
+        if args.keep is not None and args.keep < 1:
+            raise ValueError(f"--keep {args.keep}: at least one checkpoint must stay; without --keep all do")
     return cfg
 
 
@@ -53,14 +58,22 @@ def main(args: argparse.Namespace, device: str) -> None:
     if args.eval_only:
         run_evaluation(cfg, args)
         return
-    set_up(cfg, args)
-    trainer = Trainer(cfg)
-    trainer.resume_or_load(args.resume)
-    trainer.train()
+    with training_in(cfg.OUTPUT_DIR, resume=args.resume) if comm.is_main_process() else nullcontext():
+        set_up(cfg, args)
+        trainer = Trainer(cfg, keep=args.keep)
+        trainer.resume_or_load(args.resume)
+        trainer.train()
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line: Detectron2's and --keep."""
+    parser = default_argument_parser()
+    parser.add_argument("--keep", type=int, metavar="N", help="of the checkpoints keep the last N and model_final.pth")
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":
-    arguments = default_argument_parser().parse_args()
+    arguments = parse()
     try:
         launch_main(main, arguments, load(arguments).MODEL.DEVICE)
     except USER_ERRORS as error:

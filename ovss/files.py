@@ -10,10 +10,11 @@ from typing import BinaryIO
 _HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
-def write_atomic(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:
+def write_atomic(path: str | os.PathLike, write: Callable[[BinaryIO], object], *, durable: bool = False) -> None:
     """Let `write` fill a new file beside `path`, then move it there: readers see the old file or the whole new one.
 
     `write` may also put another file in its place, by the name of the one that it is given. The mode is the umask's.
+    A `durable` file is on the disk before it has its name, and its name when this returns: both outlive a power cut.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -22,9 +23,22 @@ def write_atomic(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -
             mode = os.fstat(file.fileno()).st_mode
             write(file)
         os.chmod(temporary, mode)  # safetensors replaces the file by one that its owner alone may read
+        if durable:
+            _to_disk(temporary)
         os.replace(temporary, path)
+        if durable:
+            _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_half_written(folder: Path) -> None:

@@ -41,9 +41,17 @@ def config(*opts):
     return hub.load(CONFIG, [word for key, value in solver.items() for word in (f"SOLVER.{key}", str(value))] + [*opts])
 
 
+def rates_and_decays(model, cfg):
+    """Learning rate and decay of each parameter, by its name."""
+    found = {}
+    for group in parameter_groups(model, cfg):
+        assert [*map(id, group["params"])] == [id(model.get_parameter(name)) for name in group["names"]]
+        found |= dict.fromkeys(group["names"], (group["lr"], group["weight_decay"]))
+    return found
+
+
 def test_groups_by_hand():
-    groups = parameter_groups(House(), config())
-    assert {group["name"]: (group["lr"], group["weight_decay"]) for group in groups} == {
+    assert rates_and_decays(House(), config()) == {
         "model.clip.0.weight": (0.0625, 0.25),
         "model.clip.0.bias": (0.0625, 0.25),
         "model.clip.1.weight": (0.0625, 0.0625),
@@ -64,16 +72,18 @@ def test_vitb_trains_what_the_authors_train(shared, monkeypatch):
     cfg = hub.load(CONFIG)
     with torch.device("meta"):
         model = META_ARCH_REGISTRY.get("CATSeg")(cfg)
-    groups = {released_name(group["name"].removeprefix("model.")): group for group in parameter_groups(model, cfg)}
+    settings = rates_and_decays(model, cfg)
+    trained = {released_name(name.removeprefix("model.")): values for name, values in settings.items()}
     expected = json.loads((shared / "golden/catseg_vitb_keys.json").read_text())["requires_grad"]
-    assert set(groups) == set(expected)
-    assert len(groups) == len(expected)
-    for name, group in groups.items():
+    assert set(trained) == set(expected)
+    assert len(settings) == len(expected)
+    for name, (rate, decay) in trained.items():
         in_clip = ".clip_model." in name
-        assert group["lr"] == pytest.approx(2e-6 if in_clip else 2e-4), name
+        assert rate == pytest.approx(2e-6 if in_clip else 2e-4), name
         is_norm = "norm" in name or ".double_conv.1." in name or ".double_conv.4." in name
-        assert group["weight_decay"] == (0 if is_norm else 1e-4), name
-    assert sum(".clip_model." in name for name in groups) == 48
+        assert decay == (0 if is_norm else 1e-4), name
+    assert sum(".clip_model." in name for name in trained) == 48
+    assert len(parameter_groups(model, cfg)) == 3  # CLIP; the rest; its norms
 
 
 def one_step(cfg, gradients, norms=None):
@@ -110,14 +120,21 @@ def test_clipping_by_hand(case):
     assert [norm.item() for norm in norms] == pytest.approx([13.0])
 
 
-def test_adamw_steps_as_torch_does_on_clipped_gradients():
+@pytest.mark.parametrize(("name", "build"), [("ADAMW", torch.optim.AdamW), ("SGD", torch.optim.SGD)])
+def test_steps_are_those_of_one_group_for_each_parameter(name, build):
+    """Bit for bit, on gradients that are clipped together, in the model's order."""
     torch.manual_seed(0)
-    cfg = config(f"{CLIPPING}.CLIP_VALUE", "0.5")
+    cfg = config("SOLVER.OPTIMIZER", name, f"{CLIPPING}.CLIP_VALUE", "0.5")
     ours, theirs = House(), House()
     theirs.load_state_dict(ours.state_dict())
     optimizer = build_optimizer(cfg, ours)
-    groups = [{key: group[key] for key in ("params", "lr", "weight_decay")} for group in parameter_groups(theirs, cfg)]
-    plain = torch.optim.AdamW(groups)
+    assert len(optimizer.param_groups) == 7
+    settings = rates_and_decays(theirs, cfg)
+    groups = [
+        {"params": [theirs.get_parameter(name)], "lr": rate, "weight_decay": decay}
+        for name, (rate, decay) in settings.items()
+    ]
+    plain = build(groups, **({"momentum": cfg.SOLVER.MOMENTUM} if name == "SGD" else {}))
     for _ in range(3):
         for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
             if mine.requires_grad:

@@ -97,6 +97,7 @@ if TYPE_CHECKING or ENGINE == "lite":  # the types of lite stand for both
     from ovss.d2.lite.writers import EventWriter, JSONWriter
 else:
     try:
+        from detectron2.checkpoint import DetectionCheckpointer
         from detectron2.config import CfgNode, configurable, get_cfg
         from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
         from detectron2.data import transforms as T
@@ -120,7 +121,6 @@ else:
         from ovss.d2.amend import amend
 
         amend(defaults)
-        DetectionCheckpointer = defaults.DetectionCheckpointer
     except Exception as error:
         raise _broken(error) from error
 

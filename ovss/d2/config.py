@@ -134,12 +134,12 @@ def _merge_package(cfg: CfgNode, path: str) -> dict[str, Any]:
         advice = f"its config does not fit this version; give another by --config-file beside MODEL.WEIGHTS {path}"
         raise ValueError(f"{error}; {advice}") from error
     cfg.MODEL.WEIGHTS = path
-    return _flat(content)
+    return by_dotted_key(content)
 
 
 def _merge_yaml(cfg: CfgNode, path: str, translate: Translate | None) -> dict[str, Any]:
     """Merge a file and return its settings by dotted key, as they stand in it and in what it is based on."""
-    settings = _flat(CfgNode.load_yaml_with_base(path, allow_unsafe=False))
+    settings = by_dotted_key(CfgNode.load_yaml_with_base(path, allow_unsafe=False))
     ours, note = translate(settings, None) if translate else (settings, "")
     if note:
         _say(f"{path}: {note}")
@@ -171,7 +171,7 @@ def _explained(cfg: CfgNode, source: str, merge: Callable[[], Any]) -> Any:
         found = re.search(r"[Nn]on-existent (?:config )?key: ([\w.]+)", str(error))
         if found is None:
             raise ValueError(f"{source}: {error}") from error
-        nearest = difflib.get_close_matches(found[1], _flat(cfg), n=1, cutoff=0)
+        nearest = difflib.get_close_matches(found[1], by_dotted_key(cfg), n=1, cutoff=0)
         raise ValueError(f"{source}: unknown key {found[1]}; did you mean {nearest[0]}?") from error
     except yaml.YAMLError as error:
         raise ValueError(f"{source}: not plain YAML: {error}") from error
@@ -181,9 +181,11 @@ def _explained(cfg: CfgNode, source: str, merge: Callable[[], Any]) -> Any:
         raise ValueError(f"{source}: {str(error).removeprefix(f'{source}: ')}") from error
 
 
-def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def by_dotted_key(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values of a tree of settings by dotted key."""
     flat: dict[str, Any] = {}
     for key, value in node.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+        flat.update(
+            by_dotted_key(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        )
     return flat

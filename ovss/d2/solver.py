@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,14 +28,16 @@ CLIP_TYPES = ("full_model", "norm", "value")
 
 
 def parameter_groups(model: nn.Module, cfg: CfgNode) -> list[dict[str, Any]]:
-    """One group for every parameter that trains, in the model's order: "params", "lr", "weight_decay", "name".
+    """The parameters that train, those of one rate and decay together: "params", "lr", "weight_decay", "names".
+
+    Groups come as their first parameters do in the model, and so do the parameters of each.
 
     `model` is the whole Detectron2 model: its CLIP lies under `model.clip.`, as every model's does, and an appearance
     backbone is a part named `backbone`; their learning rates are fractions of SOLVER.BASE_LR. Norms and embeddings
     have decays of their own (published: 0, as has the table of relative positions); biases decay like weights.
     """
     solver = cfg.SOLVER
-    groups = []
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -53,9 +55,11 @@ def parameter_groups(model: nn.Module, cfg: CfgNode) -> list[dict[str, Any]]:
             fraction = solver.CLIP_MULTIPLIER
         elif "backbone" in place.split("."):
             fraction = solver.BACKBONE_MULTIPLIER
-        group = {"params": [parameter], "lr": solver.BASE_LR * fraction, "weight_decay": decay, "name": name}
-        groups.append(group)
-    return groups
+        rate = solver.BASE_LR * fraction
+        group = groups.setdefault((rate, decay), {"params": [], "lr": rate, "weight_decay": decay, "names": []})
+        group["params"].append(parameter)
+        group["names"].append(name)
+    return list(groups.values())
 
 
 def build_optimizer(
@@ -63,6 +67,7 @@ def build_optimizer(
 ) -> Optimizer:
     """AdamW or SGD over `parameter_groups`, which clips gradients at each step as SOLVER.CLIP_GRADIENTS says.
 
+    On a GPU it is fused: one kernel for many parameters. On the CPU it is not, where that would round otherwise.
     `on_gradient_norm` is given the norm over all gradients before each clipping.
 
     Raises:
@@ -76,23 +81,69 @@ def build_optimizer(
     groups = parameter_groups(model, cfg)
     if not groups:
         raise ValueError(f"no parameter of {type(model).__name__} trains")
+    # In the model's order: a norm is a sum, and rounds by its order.
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    fused = trained[0].is_cuda or None  # None: torch's own choice
     optimizer: Optimizer
     if solver.OPTIMIZER == "ADAMW":
-        optimizer = AdamW(groups, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY)
+        optimizer = AdamW(groups, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, fused=fused)
     elif solver.OPTIMIZER == "SGD":
-        optimizer = SGD(groups, lr=solver.BASE_LR, momentum=solver.MOMENTUM, weight_decay=solver.WEIGHT_DECAY)
+        decay = solver.WEIGHT_DECAY
+        optimizer = SGD(groups, lr=solver.BASE_LR, momentum=solver.MOMENTUM, weight_decay=decay, fused=fused)
     else:
         raise ValueError(f"unknown SOLVER.OPTIMIZER {solver.OPTIMIZER!r}; known: {', '.join(OPTIMIZERS)}")
-    count = sum(group["params"][0].numel() for group in groups)
-    logger.info(f"{solver.OPTIMIZER} trains {len(groups)} parameters, {count / 1e6:.2f} M numbers")
+    count = sum(parameter.numel() for parameter in trained)
+    logger.info(f"{solver.OPTIMIZER} trains {len(trained)} parameters, {count / 1e6:.2f} M numbers")
 
     def before_step(*_: Any) -> None:
-        norm = _clip([group["params"][0] for group in optimizer.param_groups], clipping)
+        norm = _clip(trained, clipping)
         if on_gradient_norm is not None:
             on_gradient_norm(norm)
 
     optimizer.register_step_pre_hook(before_step)
     return optimizer
+
+
+def fitted_state(saved: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any]:
+    """A saved state of an optimizer, in the groups of this one: earlier ones had one, with "name", for each parameter.
+
+    Groups keep the settings that they have here, such as whether they are fused: a run may change its device.
+
+    Raises:
+        ValueError: of another optimizer, other parameters, rates or decays; for after "... is of a run that ".
+    """
+    before: dict[str, tuple[int, Mapping[str, Any]]] = {}
+    for group in saved["param_groups"]:
+        for name, index in zip(group.get("names") or [group.get("name")], group["params"]):  # noqa: B905 (of strangers)
+            before[name] = index, group
+    names = [name for group in optimizer.param_groups for name in group["names"]]
+    if before.keys() != set(names):
+        odd = min(str(name) for name in before.keys() ^ set(names))
+        raise ValueError(
+            f"trained {len(before)} parameters, this config trains {len(names)}, {odd} in one of them alone: "
+            "set CLIP_FINETUNE and BACKBONE_MULTIPLIER as that run had them"
+        )
+    for group in optimizer.param_groups:
+        for name in group["names"]:
+            _check_settings(name, before[name][1], group)
+    groups, numbers = [], iter(range(len(names)))
+    for group in optimizer.param_groups:
+        groups.append({**group, "params": [next(numbers) for _ in group["names"]]})
+    indices = enumerate(before[name][0] for name in names)
+    state = {number: saved["state"][index] for number, index in indices if index in saved["state"]}
+    return {"state": state, "param_groups": groups}
+
+
+def _check_settings(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    if ("betas" in before) != ("betas" in now):
+        kinds = [OPTIMIZERS["betas" not in group] for group in (before, now)]
+        raise ValueError(f"had SOLVER.OPTIMIZER {kinds[0]}, this config has {kinds[1]}: set it as that run had it")
+    for key, what in (("initial_lr", "rate"), ("weight_decay", "decay")):
+        if before.get(key) != now.get(key):
+            raise ValueError(
+                f"trained {name} with a {what} of {before.get(key)}, this config has {now.get(key)}: set BASE_LR, "
+                "CLIP_MULTIPLIER, BACKBONE_MULTIPLIER and WEIGHT_DECAY* of SOLVER as that run had them"
+            )
 
 
 def _clip(parameters: list[nn.Parameter], clipping: CfgNode) -> Tensor:

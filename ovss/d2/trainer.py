@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ovss.d2.api import CfgNode, DefaultTrainer, EventWriter, HookBase, comm, get_event_storage, hooks
+from ovss.d2.checkpoints import Checkpoints
 from ovss.d2.evaluator import build_evaluation, evaluate
 from ovss.d2.package import SUFFIX, save_model
 from ovss.d2.progress import ProgressBar, SamplePictures, in_terminal
-from ovss.d2.resume import last_checkpoint, read_checkpoint
+from ovss.d2.resume import newest_checkpoint, read_checkpoint
+from ovss.d2.run_folder import cut_metrics
+from ovss.d2.same_run import check_same_run, run_facts
 from ovss.d2.solver import build_optimizer
 from ovss.d2.step import Step
 from ovss.d2.train_loader import build_train_loader
@@ -25,14 +28,15 @@ logger = logging.getLogger(__name__)
 
 
 class Trainer(DefaultTrainer):
-    """`Trainer(cfg)`, then `resume_or_load(resume)`, then `train()`.
+    """`Trainer(cfg)`, then `resume_or_load(resume)`, then `train()`; `keep` is that of `Checkpoints`.
 
     OUTPUT_DIR gets checkpoints (model_<iteration>.pth, last_checkpoint, model_final.pth), the packaged model
     (model_final.safetensors), metrics.json, TensorBoard files, and `inference/` with the scores of the last evaluation.
     """
 
-    def __init__(self, cfg: CfgNode):
+    def __init__(self, cfg: CfgNode, *, keep: int | None = None):
         check_writers(cfg)
+        self.keep = keep
         super().__init__(cfg)
         model: Any = getattr(self.model, "module", self.model)
         self.step = Step(model=self.model, optimizer=self.optimizer, loss_weight=model.loss_weight)
@@ -61,7 +65,8 @@ class Trainer(DefaultTrainer):
 
         built: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler()]
         if comm.is_main_process():
-            built += [hooks.PeriodicCheckpointer(self.checkpointer, self.cfg.SOLVER.CHECKPOINT_PERIOD), PackageModel()]
+            checkpoints = Checkpoints(self.cfg.OUTPUT_DIR, self.cfg.SOLVER.CHECKPOINT_PERIOD, self.keep)
+            built += [checkpoints, PackageModel()]
         built.append(hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, evaluate_now))
         if comm.is_main_process() and self.cfg.VIS_PERIOD:
             built.append(SamplePictures(self.cfg.VIS_PERIOD))
@@ -78,24 +83,39 @@ class Trainer(DefaultTrainer):
         super().train()
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Go on after the last checkpoint in OUTPUT_DIR, where there is one; MODEL.WEIGHTS the model has loaded itself.
+        """Go on after the newest checkpoint in OUTPUT_DIR, if there is one; MODEL.WEIGHTS the model has loaded itself.
 
         Raises:
-            ValueError: a checkpoint that this config cannot go on from, see `read_checkpoint`.
+            ValueError: checkpoints that are all damaged, or one that this config cannot go on from.
         """
         if not resume:
             return
-        path = last_checkpoint(self.cfg.OUTPUT_DIR)
-        if not path:
-            logger.warning(f"no checkpoint in {self.cfg.OUTPUT_DIR}: training starts anew")
+        folder = Path(self.cfg.OUTPUT_DIR)
+        found = newest_checkpoint(folder)
+        path, content = found or (None, {})
+        everywhere = comm.all_gather(path and path.name)
+        if len(set(everywhere)) > 1:
+            raise ValueError(f"OUTPUT_DIR {folder} holds other checkpoints for other processes: {everywhere}: share it")
+        if path is None:
+            logger.warning(f"no checkpoint in {folder}: training starts anew")
             return
         model = getattr(self.model, "module", self.model)
-        tensors, state = read_checkpoint(path, model=model, optimizer=self.optimizer, max_iter=self.max_iter)
+        tensors, state = read_checkpoint(path, content, model=model, optimizer=self.optimizer, max_iter=self.max_iter)
+        stream = self.data_loader.dataset
+        stream.seed = check_same_run(path, state.get("run"), self._facts(), self.cfg.SEED)
         model.load_state_dict(tensors)
         self.load_state_dict(state)
+        for group, rate in zip(self.optimizer.param_groups, self.scheduler.get_lr(), strict=True):
+            group["lr"] = rate  # the checkpoint's is of its own MAX_ITER
         logger.info(f"going on from {path}")
         self.start_iter = self.iter + 1
         self.data_loader.batch_sampler.start = self.start_iter
+        if comm.is_main_process():
+            cut_metrics(folder / "metrics.json", self.start_iter)
+
+    def _facts(self) -> dict[str, Any]:
+        stream = self.data_loader.dataset
+        return run_facts(self.cfg, seed=stream.seed, records=len(stream.records))
 
     @cached_property
     def _batches(self) -> Iterator[list[dict[str, Any]]]:
@@ -111,7 +131,7 @@ class Trainer(DefaultTrainer):
             self.storage.put_scalar(name, value)
 
     def state_dict(self) -> dict[str, Any]:
-        state = super().state_dict()
+        state = {**super().state_dict(), "run": self._facts()}
         state["_trainer"]["iteration"] = self.iter  # Detectron2's inner trainer, which no longer counts
         return state
 

@@ -1,8 +1,5 @@
-"""Save and load checkpoints: files written whole, and read without executing anything. Imports fvcore and torch."""
+"""Save and load checkpoints, which are read without executing anything. Imports fvcore and torch."""
 
-import os
-from functools import partial
-from operator import methodcaller
 from typing import Any
 
 import torch
@@ -11,32 +8,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ovss.d2.lite import comm
-from ovss.d2.lite.file_io import PathManager, write_whole
+from ovss.d2.lite.file_io import PathManager
 
 _TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 
 
-class WholeFiles:
-    """Makes a checkpointer of fvcore's write each file whole or not at all. For local folders."""
-
-    def save(self: Any, name: str, **extra: Any) -> None:
-        """Write model, parts and `extra` to <save_dir>/<name>.pth, and that name to last_checkpoint."""
-        if not (self.save_dir and self.save_to_disk):
-            return
-        states = {part: content.state_dict() for part, content in self.checkpointables.items()}
-        path = os.path.join(self.save_dir, f"{name}.pth")
-        PathManager.mkdirs(self.save_dir)
-        write_whole(path, partial(torch.save, {"model": self.model.state_dict(), **states, **extra}))
-        self.logger.info(f"checkpoint written to {path}")
-        self.tag_last_checkpoint(f"{name}.pth")
-
-    def tag_last_checkpoint(self: Any, last_filename_basename: str) -> None:
-        """Name the checkpoint from which a resumed run goes on."""
-        path = os.path.join(self.save_dir, "last_checkpoint")
-        write_whole(path, methodcaller("write", last_filename_basename.encode()))
-
-
-class DetectionCheckpointer(WholeFiles, Checkpointer):
+class DetectionCheckpointer(Checkpointer):
     """fvcore's checkpointer, saving on the main process only and reading tensors only."""
 
     def __init__(self, model: nn.Module, save_dir: str = "", *, save_to_disk: bool | None = None, **parts: Any):

@@ -6,7 +6,6 @@ import os
 import platform
 import random
 import sys
-from operator import methodcaller
 
 import numpy as np
 import PIL
@@ -14,7 +13,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from ovss.d2.lite import comm
-from ovss.d2.lite.file_io import PathManager, write_whole
+from ovss.d2.lite.file_io import PathManager
 from ovss.d2.lite.logger import setup_logger
 
 logger = logging.getLogger(__name__)
@@ -76,7 +75,8 @@ def _environment() -> str:
 def _write_config(cfg: CfgNode) -> None:
     path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
     PathManager.mkdirs(cfg.OUTPUT_DIR)
-    write_whole(path, methodcaller("write", cfg.dump().encode()))
+    with PathManager.open(path, "w") as file:
+        file.write(cfg.dump())
     logger.info(f"full config written to {path}")
 
 

@@ -1,0 +1,65 @@
+"""OUTPUT_DIR of a training run: one run at a time, nothing saved is lost, what a killed run left is cleared.
+
+Imports files and the standard library.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import methodcaller
+from pathlib import Path
+
+from ovss.d2.resume import checkpoints
+from ovss.files import check_writable, remove_half_written, write_atomic
+
+LOCK = ".lock"
+
+
+@contextmanager
+def training_in(folder: str | Path, *, resume: bool) -> Iterator[None]:
+    """Hold a folder for one training run, which may write into it. For the main process, before anything is written.
+
+    The lock is the system's and ends with the process, however that ends.
+
+    Raises:
+        ValueError: it cannot be written to, another run trains there, or a run left checkpoints there and no `resume`.
+    """
+    folder = Path(folder)
+    check_writable(folder)
+    with open(folder / LOCK, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, it is not passed on to loading processes
+        except OSError as error:
+            file.seek(0)
+            who = file.read().strip() or "unknown"
+            raise ValueError(
+                f"OUTPUT_DIR {folder}: another run trains there (process {who}): end it first, or take another folder"
+            ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {os.uname().nodename}")
+        file.flush()
+        there = checkpoints(folder)
+        if there and not resume:
+            raise ValueError(
+                f"OUTPUT_DIR {folder} holds the checkpoints of a run, such as {there[-1].name}, which a new one would "
+                "overwrite: go on with --resume, or take another folder"
+            )
+        remove_half_written(folder)
+        yield
+
+
+def cut_metrics(path: Path, start: int) -> None:
+    """Drop the lines of iterations from `start` on, which are run again, and a half-written one, from metrics.json."""
+    if path.is_file():
+        kept = [line for line in path.read_bytes().splitlines(keepends=True) if _iteration(line) < start]
+        write_atomic(path, methodcaller("write", b"".join(kept)))
+
+
+def _iteration(line: bytes) -> float:
+    """Of a line; infinite for half a line."""
+    try:
+        return json.loads(line)["iteration"] if line.endswith(b"\n") else float("inf")
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
