@@ -1,7 +1,7 @@
 """The main job, offline: plain CLIP, MaskCLIP, CLIPtrase and CAT-Seg on drawn scenes, with the embedded tiny CLIP.
 
     python demo/quickstart.py --output output/quickstart            # the CAT-Seg that is embedded too
-    python demo/quickstart.py --output output/quickstart --train    # trains it anew first
+    python demo/quickstart.py --output output/quickstart --train    # trains it first
 
 Prints one table of scores and where the pictures are: a sheet that compares the methods, overlays with legends, and the
 global-patch picture. One of the evaluations, and the training, by hand:
@@ -79,7 +79,8 @@ def train_cat_seg(output: Path) -> tuple[Path, str]:
     folder = output / "cat_seg"
     start = time.monotonic()
     command = [sys.executable, "train_net.py", "--config-file", str(CONFIGS / "cat_seg.yaml")]
-    subprocess.run([*command, *settings(folder.resolve())], cwd=ROOT, check=True)
+    # An interrupted training goes on; a complete one is evaluated again.
+    subprocess.run([*command, "--resume", *settings(folder.resolve())], cwd=ROOT, check=True)
     seed = load(str(CONFIGS / "cat_seg.yaml")).SEED
     made = f"seed {seed}, trained and evaluated in {time.monotonic() - start:.0f} s"
     return folder / "model_final.safetensors", made
