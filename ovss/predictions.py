@@ -3,7 +3,7 @@
 H W pixels; K classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +17,31 @@ from ovss.visualize import label_png
 class LabelPictures:
     """Writes the labels of each picture to a folder, as `<stem of the picture>.png`, whole or not at all.
 
-    Pixel value = class, see `ovss.visualize.label_png`. What is written stays, whatever happens to the run.
+    Pixel value = class, see `ovss.visualize.label_png`. What is written stays, whatever happens to the run. That no two
+    pictures have one stem is to be checked before, over the shares of all processes: `check_stems`.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._source: dict[str, str] = {}
 
     def write(self, labels: np.ndarray, file_name: str) -> None:
-        """Write labels (H,W) of a picture.
-
-        Raises:
-            ValueError: another picture has that stem, or the file cannot be written; it is named.
-        """
-        stem = Path(file_name).stem
-        path = self.folder / f"{stem}.png"
-        if self._source.setdefault(stem, file_name) != file_name:
-            raise ValueError(f"label pictures of {self._source[stem]} and {file_name} would both be {path}")
+        """Write labels (H,W) of a picture. Raises ValueError where the file, which it names, cannot be written."""
+        path = self.folder / f"{Path(file_name).stem}.png"
         picture = label_png(labels)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, lambda out: picture.save(out, "PNG"))
         except OSError as error:
             raise ValueError(f"label picture {path} cannot be written: {error}") from error
+
+
+def check_stems(file_names: Iterable[str]) -> None:
+    """Raise ValueError where the label pictures of two different pictures would be one file."""
+    source: dict[str, str] = {}
+    for file_name in file_names:
+        stem = Path(file_name).stem
+        if source.setdefault(stem, file_name) != file_name:
+            raise ValueError(f"label pictures of {source[stem]} and {file_name} would both be {stem}.png")
 
 
 def segments(labels: np.ndarray, file_name: str, ids: Mapping[int, int] | None = None) -> list[dict[str, Any]]:

@@ -76,11 +76,12 @@ def result_texts(evaluation: Evaluation) -> dict[str, Callable[[], str]]:
     }
 
 
-def write_results(folder: Path, evaluation: Evaluation, more: Mapping[str, Callable[[], str]] | None = None) -> None:
+def write_results(
+    folder: Path, evaluation: Evaluation, more: Mapping[str, Callable[[], str]] | None = None
+) -> list[str]:
     """Write `result_texts` and `more` of the kind into a folder, made where it is missing.
 
-    Raises:
-        ValueError: names every file that could not be written and why; all the others are written.
+    Returns: every file that could not be written and why, which the log says too; all the others are written.
     """
     failed = []
     for ending, text in {**result_texts(evaluation), **(more or {})}.items():
@@ -92,8 +93,7 @@ def write_results(folder: Path, evaluation: Evaluation, more: Mapping[str, Calla
             # The reason of the disk says all; where a text cannot be made, the place in the code is wanted.
             logger.error(f"{path} was not written: {error}", exc_info=not isinstance(error, OSError))
             failed.append(f"{path} ({error or type(error).__name__})")
-    if failed:
-        raise ValueError(f"not written: {'; '.join(failed)}. The scores are in the log, all other files are written")
+    return failed
 
 
 def results_table(

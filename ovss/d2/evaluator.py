@@ -1,21 +1,30 @@
 """Evaluation on the seam, from a config to the table of all its data sets. What scores is `sem_seg_evaluator.py`."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from torch import nn
 
-from ovss.d2.api import CfgNode, build_detection_test_loader, comm, inference_on_dataset
+from ovss.d2.api import CfgNode, DatasetCatalog, build_detection_test_loader, comm, inference_on_dataset
 from ovss.d2.augmentation import AugmentedSegmentor, augmented
 from ovss.d2.mapper import InputMapper, InputTransform
 from ovss.d2.protocol import describe
 from ovss.d2.report import run_facts
 from ovss.d2.sem_seg_evaluator import SemSegEvaluator
 from ovss.files import check_writable
+from ovss.predictions import check_stems
 from ovss.results import results_table
 
 logger = logging.getLogger(__name__)
+
+
+class NotWrittenError(Exception):
+    """Files of results could not be written; all else is done, and `results` are what `evaluate` returns."""
+
+    def __init__(self, files: Sequence[str], results: dict[str, dict[str, float]]):
+        super().__init__(f"not written: {'; '.join(files)}. The scores are in the log, all other files are written")
+        self.results = results
 
 
 def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, dict[str, float]]:
@@ -23,6 +32,10 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, dict[str, float]]:
 
     Results are in OUTPUT_DIR/inference, or OUTPUT_DIR/inference_TTA under TEST.AUG, which their names then say. What
     was counted before an error or an interrupt is scored and written too, see `SemSegEvaluator.keep_unfinished`.
+
+    Raises:
+        NotWrittenError: in all processes, after the last set.
+        ValueError: see `build_evaluation`; or a picture or label image that cannot be used.
     """
     model, tests = build_evaluation(cfg, model)
     suffix = f", {model.name}" if isinstance(model, AugmentedSegmentor) else ""
@@ -36,6 +49,9 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, dict[str, float]]:
         results[f"{evaluator.dataset_name}{suffix}"] = found.get("sem_seg", {})
     if comm.is_main_process():
         logger.info(f"results in {results_folder(cfg)}:\n{results_table(results, describe(cfg))}")
+    not_written = [file for _, evaluator in tests for file in evaluator.not_written]
+    if not_written := comm.all_gather(not_written)[0]:  # the main process writes
+        raise NotWrittenError(not_written, results)
     return results
 
 
@@ -43,9 +59,12 @@ def build_evaluation(cfg: CfgNode, model: nn.Module) -> tuple[nn.Module, list[tu
     """What `evaluate` runs: the model, augmented where TEST.AUG says so, and of every set its loader and evaluator.
 
     Raises:
-        ValueError: a setting of the test that does not exist or does not fit, a data set that is not there, or a folder
-            of results that nothing can be written to.
+        ValueError: a setting of the test that does not exist or does not fit, a data set that is not there, pictures
+            whose label pictures would be one file, or a folder of results that nothing can be written to.
     """
+    if cfg.TEST.SAVE_LABELS:
+        for name in cfg.DATASETS.TEST:
+            check_stems(record["file_name"] for record in DatasetCatalog.get(name))
     transform = InputTransform.from_config(cfg, cfg.INPUT.CENTER_CROP_TEST)
     scoring = {
         "void_as_background": cfg.TEST.VOID_AS_BACKGROUND,

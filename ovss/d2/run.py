@@ -2,11 +2,12 @@
 
 import argparse
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ovss.d2.api import CfgNode, build_model, comm, default_setup, log_engine, setup_logger
-from ovss.d2.evaluator import evaluate
+from ovss.d2.evaluator import NotWrittenError, evaluate
 
 logger = logging.getLogger(__name__)
 LOGGERS = ("detectron2", "fvcore", "ovss")
@@ -20,9 +21,16 @@ def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
 
 
 def run_evaluation(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Set up, build the model and evaluate it on DATASETS.TEST; results are in OUTPUT_DIR, see `evaluate`."""
+    """Set up, build the model and evaluate it on DATASETS.TEST; results are in OUTPUT_DIR, see `evaluate`.
+
+    Exits with code 1 where some of them could not be written.
+    """
     set_up(cfg, args)
-    evaluate(cfg, build_model(cfg).eval())
+    try:
+        evaluate(cfg, build_model(cfg).eval())
+    except NotWrittenError as error:
+        logger.error(error)
+        sys.exit(1)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,7 @@ class SemSegEvaluator(DatasetEvaluator):
         self.segments: list[dict[str, Any]] = []
         self.examples = Examples()
         self.ended = False
+        self.not_written: list[str] = []
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Tensor]]) -> None:
         """Count a batch. Raises ValueError naming the files: labels of another size, or a value that is no class."""
@@ -126,28 +129,36 @@ class SemSegEvaluator(DatasetEvaluator):
     def evaluate(self) -> dict[str, dict[str, float]] | None:
         """Scores in percent under "sem_seg", by the names of `ovss.metrics.Scores`; None but in the main process.
 
-        They are in the log before any file is written.
+        They are in the log before any file is written. Files that cannot be written are in `not_written`, with the
+        reason. What an earlier run left unfinished of this set goes away.
         """
         self.ended = True
         parts = comm.gather(self._part())
         if not comm.is_main_process():
             return None
-        return {"sem_seg": self._finish(parts, self.output_dir)}
+        scores = self._finish(parts, self.output_dir)
+        if self.output_dir:
+            shutil.rmtree(self._unfinished(), ignore_errors=True)
+            with suppress(OSError):  # what is left of other sets stays
+                self._unfinished().parent.rmdir()
+        return {"sem_seg": scores}
 
     def keep_unfinished(self) -> None:
         """Score and write what this process alone has counted, for a run that an error or an interrupt ends midway.
 
-        The files go to `unfinished/` below the results, of other processes than the main one to `unfinished_<rank>/`.
+        The files go to `unfinished/<dataset_name>/process_<rank>/` below the results.
         """
         if self.ended or not self.output_dir or not self.confusion.counts.any():
             return
-        rank = comm.get_rank()
-        folder = Path(self.output_dir) / (f"unfinished_{rank}" if rank else "unfinished")
+        folder = self._unfinished() / f"process_{comm.get_rank()}"
         logger.error(f"{self.dataset_name}: stopped after {len(self.pictures)} pictures; their scores go to {folder}")
         try:
             self._finish([self._part()], str(folder))
         except ValueError as error:  # what ended the run is to be told, not this
             logger.error(str(error))
+
+    def _unfinished(self) -> Path:
+        return Path(self.output_dir) / "unfinished" / self.dataset_name
 
     def _part(self) -> tuple[Tensor, dict[str, PictureScores], list[dict[str, Any]], Any]:
         """What this process has counted."""
@@ -171,7 +182,7 @@ class SemSegEvaluator(DatasetEvaluator):
                 more["_predictions.json"] = lambda: json.dumps([entry for part in parts for entry in part[2]])
             if self.facts is not None:
                 more[".html"] = partial(report_page, found, self.facts, [part[3] for part in parts])
-            write_results(Path(output_dir), found, more)
+            self.not_written = write_results(Path(output_dir), found, more)
             if self.facts is not None:
                 logger.info(f"report: {Path(output_dir) / self.dataset_name}.html")
         return summary

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from ovss.d2.api import CfgNode, DefaultTrainer, EventWriter, HookBase, comm, get_event_storage, hooks
 from ovss.d2.checkpoints import Checkpoints
-from ovss.d2.evaluator import build_evaluation, evaluate
+from ovss.d2.evaluator import NotWrittenError, build_evaluation, evaluate
 from ovss.d2.package import SUFFIX, save_model
 from ovss.d2.progress import ProgressBar, SamplePictures, in_terminal
 from ovss.d2.resume import newest_checkpoint, read_checkpoint
@@ -53,8 +53,15 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: None = None) -> Mapping:
-        """Scores of every set of DATASETS.TEST. Text is encoded anew: `Segmentor.train` drops what was remembered."""
-        return evaluate(cfg, model) if cfg.DATASETS.TEST else {}
+        """Scores of every set of DATASETS.TEST. Text is encoded anew: `Segmentor.train` drops what was remembered.
+
+        A file of results that cannot be written does not end a training.
+        """
+        try:
+            return evaluate(cfg, model) if cfg.DATASETS.TEST else {}
+        except NotWrittenError as error:
+            logger.error(error)
+            return error.results
 
     def build_hooks(self) -> list[HookBase]:
         """What is kept comes before what evaluates, which may fail or be interrupted; `train` adds what writes."""

@@ -41,32 +41,34 @@ def shown_example(file: str, score: float, image: np.ndarray, prediction: np.nda
 
 
 class Examples:
-    """Keeps the KEPT best and the KEPT worst of all pictures that are offered, ties by file name, each file once.
+    """Keeps the KEPT best and the KEPT worst of all pictures that are offered, ties by file name.
+
+    A file that is offered twice is there once, unless its scores differ, as by two label images.
 
     What is kept is a function of the pictures alone: neither their order nor the number of processes matters.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, Example] = {}
+        self._kept: dict[tuple[float, str], Example] = {}
 
     def wants(self, file: str, score: float) -> bool:
         """Whether a picture would be kept now; never one without a score (nan)."""
-        if file in self._kept or math.isnan(score):
+        place = (-score, file)
+        if place in self._kept or math.isnan(score):
             return False
         ranked = self.ranked()
         if len(ranked) < 2 * KEPT:
             return True
-        place = (-score, file)
         return place < _place(ranked[KEPT - 1]) or place > _place(ranked[KEPT])
 
     def add(self, example: Example) -> None:
         """Take in a picture, and drop the one that it displaces."""
         if not self.wants(example.file, example.score):
             return
-        self._kept[example.file] = example
+        self._kept[_place(example)] = example
         ranked = self.ranked()
         if len(ranked) > 2 * KEPT:
-            del self._kept[ranked[KEPT].file]
+            del self._kept[_place(ranked[KEPT])]
 
     def best_and_worst(self) -> tuple[list[Example], list[Example]]:
         """The best, best first, and the worst, worst first; of a few pictures each is in one of both."""
