@@ -166,10 +166,13 @@ class CATSeg(Segmentor):
             classes = torch.tensor(owners)
         else:
             text, classes = self.text(vocabulary)
-        images = torch.stack([batched_input["image"] for batched_input in batched_inputs]).to(self.device) / 255
-        labels = torch.stack([batched_input["sem_seg"] for batched_input in batched_inputs]).to(self.device)
+        # Moved one by one, since a stack of pinned tensors would not be pinned, and a copy of it would be waited for.
+        images, labels = (
+            torch.stack([batched_input[key].to(self.device, non_blocking=True) for batched_input in batched_inputs])
+            for key in ("image", "sem_seg")
+        )
         draw(self.model, [batched_input.get("draw_seed") for batched_input in batched_inputs])
-        logits = merge_rows(self.model.logits(images, text), classes)
+        logits = merge_rows(self.model.logits(images / 255, text), classes)
         loss = pixel_loss(logits, labels.long(), self.ignore_label, self.ignored_as_negative)
         return {"loss_sem_seg": loss + idle(self.model).to(loss)}
 

@@ -34,6 +34,29 @@ def test_operations_by_hand(steps, before, after):
     assert np.abs(changed[0, 0].astype(int) - after).max() <= (1 if steps and steps[0][0] == "saturation" else 0)
 
 
+def test_tables_say_what_arithmetic_does():
+    """For every value of a channel, and amounts from end to end."""
+    grey = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    hsv = np.stack([np.arange(256) % 180, np.arange(256), np.full(256, 200)], axis=-1)[None].astype(np.uint8)
+    coloured = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    hsv = cv2.cvtColor(coloured, cv2.COLOR_RGB2HSV)
+    for share in np.linspace(0, 1, 37):
+        brightness, factor = -32 + 64 * share, 0.5 + share
+        for operation, amount, expected in (
+            ("brightness", brightness, grey.astype(np.float32) + brightness),
+            ("contrast", factor, grey.astype(np.float32) * factor),
+        ):
+            found = ColorTransform([(operation, amount)]).apply_image(grey)
+            np.testing.assert_array_equal(found, np.clip(expected, 0, 255).astype(np.uint8))
+        hue, vivid = hsv.copy(), hsv.copy()
+        turn = round(-18 + 36 * share)
+        hue[..., 0] = (hue[..., 0].astype(int) + turn) % 180
+        vivid[..., 1] = np.clip(vivid[..., 1].astype(np.float32) * factor, 0, 255).astype(np.uint8)
+        for operation, amount, expected in (("hue", turn, hue), ("saturation", factor, vivid)):
+            found = ColorTransform([(operation, amount)]).apply_image(coloured)
+            np.testing.assert_array_equal(found, cv2.cvtColor(expected, cv2.COLOR_HSV2RGB))
+
+
 def test_labels_and_the_given_picture_stay():
     rng = np.random.default_rng(0)
     image, labels = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8), rng.integers(0, 9, (5, 7)).astype(float)

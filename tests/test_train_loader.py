@@ -1,15 +1,21 @@
-"""The order of training: each record once an epoch, and crops that depend on seed and place alone."""
+"""The order of training, pictures that cannot be used, loading processes: crops depend on seed and place alone."""
 
+import os
 import random
+import signal
+import time
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from small_training import CONFIG, SMALL, as_opts, write_squares
 from torch.utils.data import DataLoader
 
 from ovss import hub
 from ovss.d2.catalog import register
-from ovss.d2.train_loader import StepSampler, TrainingStream, build_train_loader
+from ovss.d2.train_loader import StepSampler, TrainingStream, build_train_loader, start_worker
+from ovss.images import ImageError
 from ovss.vocabulary import Vocabulary
 
 RECORDS = [{"name": name} for name in "abcdefg"]
@@ -85,3 +91,109 @@ def test_no_records():
     cfg = hub.load(CONFIG, ["DATASETS.TRAIN", "('test_loader_empty',)"])
     with pytest.raises(ValueError, match=r"test_loader_empty.* have no record"):
         build_train_loader(cfg)
+
+
+BROKEN = "bdg"
+tried = []
+
+
+def picky(record):
+    tried.append(record["name"])
+    if record["name"] in BROKEN:
+        raise ImageError(f"{record['name']}.jpg: broken")
+    return dict(zip(("name", "first", "second"), noisy(record), strict=True))
+
+
+def stream_with_broken(broken_mapper=picky, limit=7):
+    return TrainingStream(RECORDS, broken_mapper, 3, 70, limit)
+
+
+def test_another_record_stands_in_for_a_broken_one():
+    crops = [stream_with_broken()[place] for place in range(70)]
+    wanted, replaced = [stream()[place] for place in range(70)], []
+    for crop, (name, *draws) in zip(crops, wanted, strict=True):
+        assert [crop["first"], crop["second"]] == draws
+        if name not in BROKEN:
+            assert (crop["name"], "unreadable" in crop) == (name, False)
+        else:
+            assert crop["unreadable"][0] == f"{name}.jpg: broken"
+            assert crop["name"] not in BROKEN
+            replaced.append(crop["name"])
+    assert len(replaced) == 30
+    assert set(replaced) == set("acef")
+    again = stream_with_broken()
+    assert [again[place] for place in reversed(range(70))] == crops[::-1]
+
+
+def test_where_too_many_are_broken_it_ends_at_once():
+    def broken(record):
+        tried.append(record["name"])
+        raise ImageError(f"{record['name']}.jpg: broken")
+
+    for limit, count in ((0, 1), (2, 3), (7, 7), (100, 7)):
+        tried.clear()
+        with pytest.raises(
+            ImageError, match=rf"^{count} training pictures? cannot .*MAX_UNREADABLE is {limit}: .*broken"
+        ):
+            stream_with_broken(broken, limit)[0]
+        assert len(tried) == len(set(tried)) == count
+
+
+def test_a_mistake_in_the_settings_is_no_broken_picture():
+    def wrong(record):
+        tried.append(record["name"])
+        raise ValueError("a crop does not fit")
+
+    tried.clear()
+    with pytest.raises(ValueError, match="a crop does not fit"):
+        stream_with_broken(wrong)[0]
+    assert len(tried) == 1
+
+
+def test_each_process_reads_its_own_crops_alone_and_a_resumed_one_not_what_came_before():
+    sampler = StepSampler(steps=5, batch=6, rank=1, processes=3)
+    sampler.start = 3
+    batches = [*DataLoader(stream_with_broken(), batch_sampler=sampler, collate_fn=list)]
+    assert batches == [[stream_with_broken()[place] for place in places] for places in ([20, 21], [26, 27])]
+    tried.clear()
+    again = [*DataLoader(stream_with_broken(), batch_sampler=sampler, collate_fn=list)]
+    assert len(tried) == sum(1 + len(crop.get("unreadable", ())) for batch in again for crop in batch)
+
+
+def loaded(mapper, timeout=0):
+    """What a loading process makes of the first record."""
+    dataset = TrainingStream(RECORDS, mapper, 3, 1)
+    settings = {"num_workers": 1, "collate_fn": list, "worker_init_fn": start_worker, "timeout": timeout}
+    return next(iter(DataLoader(dataset, **settings)))[0]
+
+
+def test_a_loading_process_has_one_thread_and_outlives_signals():
+    def look(record):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        return cv2.getNumThreads(), torch.get_num_threads(), os.getpid()
+
+    assert loaded(look)[:2] == (1, 1)
+    assert loaded(look)[2] != os.getpid()
+
+
+def test_a_loading_process_that_dies_or_hangs_ends_the_run():
+    with pytest.raises(
+        RuntimeError, match=r"DataLoader worker \(pid\(?s?\)? ?\d+\) (is killed by signal: Killed|exited)"
+    ):
+        loaded(lambda record: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(RuntimeError, match="timed out after 1 seconds"):
+        loaded(lambda record: time.sleep(3), timeout=1)
+
+
+def test_settings_of_the_processes(tmp_path):
+    settings = {"DATALOADER.NUM_WORKERS": 2, "DATALOADER.TIMEOUT": 9, "DATALOADER.MAX_UNREADABLE": 4}
+    for changes, expected in (
+        (settings, (2, 9, False)),
+        ({**settings, "DATALOADER.NUM_WORKERS": 0}, (0, 0, False)),
+        ({**settings, "MODEL.DEVICE": "cuda"}, (2, 9, True)),
+    ):
+        folder = tmp_path / str(expected)
+        loader = build_train_loader(hub.load(CONFIG, as_opts(SMALL, write_squares(folder), changes)))
+        assert (loader.num_workers, loader.timeout, loader.pin_memory) == expected
+        assert loader.dataset.max_unreadable == 4

@@ -1,8 +1,11 @@
 """Training crops: sizes, padding, labels that stay with their pixels, words, what is refused."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from small_training import CONFIG, SMALL, WORDS, as_opts, write_squares
 
@@ -10,6 +13,7 @@ from ovss import hub
 from ovss.d2.api import T
 from ovss.d2.catalog import register
 from ovss.d2.train_mapper import TrainMapper, build_augmentations
+from ovss.images import ImageError
 from ovss.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_words([f"thing {index}" for index in range(200)])
@@ -71,7 +75,7 @@ def test_labels_go_where_their_pixels_go(record):
 
 
 def test_published_recipe():
-    resize, crop, colours, flip = build_augmentations(hub.load(CONFIG), 255)
+    resize, crop, colours, flip = build_augmentations(hub.load(CONFIG))
     kinds = [type(augmentation).__name__ for augmentation in (resize, crop, colours, flip)]
     assert kinds == ["ResizeShortestEdge", "RandomCrop_CategoryAreaConstraint", "ColorAugSSD", "RandomFlip"]
     image = np.random.default_rng(0).integers(0, 256, (200, 800, 3), dtype=np.uint8)
@@ -84,9 +88,33 @@ def test_published_recipe():
     assert one.sem_seg.shape == (333, 384)
 
 
+@pytest.mark.parametrize("area", [1.0, 0.4])
+def test_crops_are_those_of_the_published_order_of_work(area, tmp_path):
+    """There labels are floats from the file on, and each step makes another copy."""
+    settings = {"INPUT.MIN_SIZE_TRAIN": (50, 90), "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": area, "LOSS.IGNORE_LABEL": 99}
+    cfg = hub.load(CONFIG, as_opts(SMALL, write_squares(tmp_path), settings))
+    built = TrainMapper.from_config(cfg)
+    record = {key: str(tmp_path / f"{name}/0.png") for key, name in KINDS.items()}
+    image, labels = (np.array(Image.open(record[key])) for key in KINDS)
+    labels = np.where(labels == 255, 99, labels).astype(np.float64)
+    for seed in range(20):
+        np.random.seed(seed)  # noqa: NPY002 (the generators that augmentations draw from)
+        random.seed(seed)
+        crop = built(record)
+        np.random.seed(seed)  # noqa: NPY002 (as above)
+        random.seed(seed)
+        expected = T.AugInput(image, sem_seg=labels)
+        T.AugmentationList(build_augmentations(cfg))(expected)
+        height, width = expected.sem_seg.shape
+        border = (0, 64 - width, 0, 64 - height)
+        planes = torch.tensor(expected.image.transpose(2, 0, 1).copy())
+        assert torch.equal(crop["image"], F.pad(planes, border, value=128))
+        assert torch.equal(crop["sem_seg"], F.pad(torch.tensor(expected.sem_seg.astype(int)), border, value=99))
+
+
 def test_config_can_leave_steps_out():
     opts = ["INPUT.CROP.ENABLED", "False", "INPUT.COLOR_AUG_SSD", "False", "INPUT.RANDOM_FLIP", "none"]
-    assert [type(step).__name__ for step in build_augmentations(hub.load(CONFIG, opts), 255)] == ["ResizeShortestEdge"]
+    assert [type(step).__name__ for step in build_augmentations(hub.load(CONFIG, opts))] == ["ResizeShortestEdge"]
 
 
 def test_from_config_takes_words_and_values_of_the_data_set(tmp_path):
@@ -114,13 +142,23 @@ def test_a_class_cannot_be_the_ignore_label():
 
 
 def test_bad_pictures_are_named(record, tmp_path):
-    with pytest.raises(ValueError, match=r"image.png: a crop of 40 x 30 px does not fit .*SIZE_DIVISIBILITY 32"):
+    with pytest.raises(
+        ValueError, match=r"image.png: a crop of 40 x 30 px does not fit .*SIZE_DIVISIBILITY 32"
+    ) as error:
         mapper(side=32)(record)
+    assert not isinstance(error.value, ImageError), "a setting is at fault, not the picture"
     few = Vocabulary.from_words([f"thing {index}" for index in range(185)])
-    with pytest.raises(ValueError, match=r"labels.png: label 185, but there are 185 classes .* a label are 255"):
+    with pytest.raises(ImageError, match=r"labels.png: label 185, but there are 185 classes .* a label are 255"):
         mapper(vocabulary=few)(record)
     with pytest.raises(ValueError, match=r"labels.png: label 255, but .* pixels without a label are 254"):
         mapper(unlabelled=254)(record)
     Image.fromarray(np.zeros((30, 41), np.uint8)).save(tmp_path / "labels.png")
-    with pytest.raises(ValueError, match=r"labels.png is 41 x 30 px, its picture"):
+    with pytest.raises(ImageError, match=r"labels.png is 41 x 30 px, its picture"):
+        mapper()(record)
+    Image.fromarray(np.zeros((1, 5000, 3), np.uint8)).save(tmp_path / "image.png")
+    Image.fromarray(np.zeros((1, 5000), np.uint8)).save(tmp_path / "labels.png")
+    with pytest.raises(ImageError, match=r"image.png: a picture of 5000 x 1 px is too thin"):
+        mapper([T.ResizeShortestEdge((384,), 1333, "choice")])(record)
+    (tmp_path / "labels.png").write_bytes(b"")
+    with pytest.raises(ImageError, match=r"labels.png: not a readable picture"):
         mapper()(record)

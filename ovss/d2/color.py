@@ -16,21 +16,25 @@ from ovss.d2.api import T
 RANGES: dict[str, tuple] = {"brightness": (-32, 32), "contrast": (0.5, 1.5), "saturation": (0.5, 1.5), "hue": (-18, 18)}
 
 
-def _clipped(values: np.ndarray) -> np.ndarray:
-    return np.clip(values, 0, 255).astype(np.uint8)  # rounds down
+_VALUES = np.arange(256, dtype=np.float32)
+
+
+def _table(operation: str, amount: float) -> np.ndarray:
+    """What an operation makes of each of the 256 values of a channel."""
+    if operation == "hue":
+        return ((np.arange(256) + amount) % 180).astype(np.uint8)
+    changed = _VALUES + amount if operation == "brightness" else _VALUES * amount
+    return np.clip(changed, 0, 255).astype(np.uint8)  # rounds down
 
 
 def _adjust(image: np.ndarray, operation: str, amount: float) -> np.ndarray:
     """One operation on uint8 RGB (H,W,3)."""
-    if operation == "brightness":
-        return _clipped(image.astype(np.float32) + amount)
-    if operation == "contrast":
-        return _clipped(image.astype(np.float32) * amount)
+    table = _table(operation, amount)
+    if operation in ("brightness", "contrast"):
+        return cv2.LUT(image, table)
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    if operation == "saturation":
-        hsv[..., 1] = _clipped(hsv[..., 1].astype(np.float32) * amount)
-    else:
-        hsv[..., 0] = (hsv[..., 0].astype(int) + amount) % 180
+    channel = ("hue", "saturation").index(operation)
+    cv2.insertChannel(cv2.LUT(cv2.extractChannel(hsv, channel), table), hsv, channel)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 

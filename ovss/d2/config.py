@@ -46,6 +46,11 @@ def add_ovss_config(cfg: CfgNode) -> None:
     cfg.INPUT.SIZE_DIVISIBILITY = 0
     # Crops with more than this share of one class are drawn again, up to ten times; 1: never.
     cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
+    # Training pictures whose files cannot be used are replaced and reported, up to this many in a run; 0: stop at the
+    # first.
+    cfg.DATALOADER.MAX_UNREADABLE = 10
+    # Seconds that a step may wait for its pictures before the run ends, where processes load them; 0: for ever.
+    cfg.DATALOADER.TIMEOUT = 600
     # Value of pixels without a label in the loss; those of a data set are turned into it.
     cfg.LOSS = CfgNode()
     cfg.LOSS.IGNORE_LABEL = 255

@@ -29,10 +29,12 @@ class Findings:
     Args:
         losses: by name, weighted means over all processes and micro-batches; the total is their sum.
         data_time: the longest that a process waited for its data, in seconds.
+        unreadable: whether any crop stands in for a picture that cannot be used.
     """
 
     losses: dict[str, float]
     data_time: float
+    unreadable: bool
 
     @property
     def total(self) -> float:
@@ -84,7 +86,7 @@ class Step:
                 for name, loss in self._backward(micro_batch, factor).items():
                     losses[name] = losses[name] + loss if name in losses else loss
         self.after_backward()
-        found = self._findings(losses, data_time)
+        found = self._findings(losses, data_time, any("unreadable" in crop for crop in batch))
         if not math.isfinite(found.total):
             raise FloatingPointError(f"the loss is not finite: {found.losses}")
         self.optimizer.step()
@@ -109,9 +111,9 @@ class Step:
         (loss * factor.to(loss)).backward()
         return {name: loss.detach() * factor for name, loss in losses.items()}
 
-    def _findings(self, losses: dict[str, Tensor], data_time: float) -> Findings:
+    def _findings(self, losses: dict[str, Tensor], data_time: float, unreadable: bool) -> Findings:
         """Exchange what the processes found, in one small message; the one wait for the GPU."""
-        row = torch.stack([*losses.values(), self._number(data_time)])
+        row = torch.stack([*losses.values(), self._number(data_time), self._number(unreadable)])
         rows = [torch.empty_like(row) for _ in range(comm.get_world_size())]
         if len(rows) > 1:
             dist.all_gather(rows, row)
@@ -119,7 +121,8 @@ class Step:
             rows = [row]
         columns = torch.stack(rows).T.tolist()
         means = [sum(column) / len(rows) for column in columns[: len(losses)]]
-        return Findings(losses=dict(zip(losses, means, strict=True)), data_time=max(columns[len(losses)]))
+        data_time, unreadable = (max(column) for column in columns[len(losses) :])
+        return Findings(dict(zip(losses, means, strict=True)), data_time, bool(unreadable))
 
     def _number(self, value: float) -> Tensor:
         """A number on the device, without the wait that a copy of it would be."""

@@ -1,21 +1,25 @@
-"""The order of training: a crop is a function of the seed and of its place in the run. Imports torch and the seam.
+"""The order of training: a crop is a function of the seed and of its place in the run. Imports torch, OpenCV, the seam.
 
 So a run that is resumed goes on as if it had never stopped, and neither the number of loading processes nor that of
 training processes changes what a step sees.
 """
 
 import random
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ovss.d2.api import CfgNode, DatasetCatalog, comm
+from ovss.d2.records import PackedRecords
 from ovss.d2.train_mapper import TrainMapper
+from ovss.images import ImageError
 
-_ORDER, _CROP, _STEP, _DRAW = range(4)  # streams of random numbers that never meet
+_ORDER, _CROP, _STEP, _DRAW, _REPLACEMENT = range(5)  # streams of random numbers that never meet
 
 
 def _seed_of(seed: int, *place: int) -> int:
@@ -26,30 +30,60 @@ def _seed_of(seed: int, *place: int) -> int:
 class TrainingStream(Dataset):
     """Item `place` of `length` is a mapped record: a shuffle of all records, then another, and so on.
 
+    Where the files of a record cannot be used, another one stands in, a function of seed and place too, and the crop's
+    "unreadable" lists what was wrong.
+
     Args:
         records: of all data sets together.
-        mapper: draws from `random` and numpy's global generator, which are seeded before each call. The record that it
-            is given has a "draw_seed" of its place, for what the model draws for this crop; it goes with the crop.
+        mapper: draws from `random` and numpy's global generator, which are seeded before each call; raises ImageError
+            for files that cannot be used. The record that it is given has a "draw_seed" of its place, for what the
+            model draws for this crop; it goes with the crop.
         seed: of the shuffles and of the mapper's draws.
+        max_unreadable: records that may fail for one item.
     """
 
-    def __init__(self, records: Sequence[dict], mapper: Callable[[dict], Any], seed: int, length: int):
+    def __init__(
+        self,
+        records: Sequence[dict] | PackedRecords,
+        mapper: Callable[[dict], Any],
+        seed: int,
+        length: int,
+        max_unreadable: int = 0,
+    ):
         self.records, self.mapper, self.seed, self.length = records, mapper, seed, length
+        self.max_unreadable = max_unreadable
         self._epoch, self._order = -1, np.empty(0, int)
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, place: int) -> Any:
+        """Raises ImageError where more than `max_unreadable` records fail, or all; it names the files."""
+        draws = _seed_of(self.seed, _CROP, place)
+        unreadable: list[str] = []
+        for index in self._candidates(place):
+            random.seed(draws)
+            np.random.seed(draws)  # noqa: NPY002 (augmentations, here and in Detectron2, draw from the global generator)
+            try:
+                crop = self.mapper({**self.records[index], "draw_seed": _seed_of(self.seed, _DRAW, place)})
+            except ImageError as error:
+                unreadable.append(str(error))
+                if len(unreadable) > self.max_unreadable:
+                    break
+            else:
+                return {**crop, "unreadable": unreadable} if unreadable else crop
+        raise ImageError(too_many(unreadable, self.max_unreadable))
+
+    def _candidates(self, place: int) -> Iterator[int]:
+        """The record of a place, then all others, shuffled."""
         epoch, index = divmod(place, len(self.records))
         if epoch != self._epoch:
             rng = np.random.default_rng(_seed_of(self.seed, _ORDER, epoch))
             self._epoch, self._order = epoch, rng.permutation(len(self.records))
-        draws = _seed_of(self.seed, _CROP, place)
-        random.seed(draws)
-        np.random.seed(draws)  # noqa: NPY002 (augmentations, here and in Detectron2, draw from the global generator)
-        record = self.records[self._order[index]]
-        return self.mapper({**record, "draw_seed": _seed_of(self.seed, _DRAW, place)})
+        first = int(self._order[index])
+        yield first
+        rng = np.random.default_rng(_seed_of(self.seed, _REPLACEMENT, place))
+        yield from (int(other) for other in rng.permutation(len(self.records)) if other != first)
 
     def step_seed(self, step: int, rank: int) -> int:
         """Seed of what the model itself draws in a step, beside what it draws crop by crop from "draw_seed"."""
@@ -74,6 +108,22 @@ class StepSampler(Sampler[list[int]]):
         return max(self.steps - self.start, 0)
 
 
+def too_many(unreadable: Sequence[str], limit: int) -> str:
+    """One line about files that cannot be used, all of which it names."""
+    count = f"{len(unreadable)} training picture{'s' * (len(unreadable) > 1)}"
+    return f"{count} cannot be used, DATALOADER.MAX_UNREADABLE is {limit}: {'; '.join(unreadable)}"
+
+
+def start_worker(worker: int) -> None:
+    """What a loading process does first: it computes in one thread, and leaves it to the training process when to end.
+
+    A signal to all of a job's processes must not end this one while the last step, or a checkpoint, needs it.
+    """
+    cv2.setNumThreads(1)  # torch's threads are limited by its DataLoader
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def build_train_loader(cfg: CfgNode) -> DataLoader:
     """Lists of this process's crops, one for each of SOLVER.MAX_ITER steps.
 
@@ -81,18 +131,23 @@ def build_train_loader(cfg: CfgNode) -> DataLoader:
         ValueError: a data set without records, or a batch that the processes cannot share.
     """
     names = cfg.DATASETS.TRAIN
-    records = [record for name in names for record in DatasetCatalog.get(name)]
-    if not records:
+    records = PackedRecords(record for name in names for record in DatasetCatalog.get(name))
+    if not len(records):
         raise ValueError(f"the data sets {names} have no record")
     steps, batch = cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH
     # Drawn on every process, so that all take the first one's.
     seed = cfg.SEED if cfg.SEED >= 0 else comm.all_gather(random.SystemRandom().getrandbits(31))[0]
-    stream = TrainingStream(records, TrainMapper.from_config(cfg), seed, steps * batch)
+    mapper, allowed = TrainMapper.from_config(cfg), cfg.DATALOADER.MAX_UNREADABLE
+    stream = TrainingStream(records, mapper, seed, steps * batch, allowed)
     sampler = StepSampler(steps=steps, batch=batch, rank=comm.get_rank(), processes=comm.get_world_size())
+    workers = cfg.DATALOADER.NUM_WORKERS
     return DataLoader(
         stream,
         batch_sampler=sampler,
-        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        num_workers=workers,
         collate_fn=list,
+        pin_memory=cfg.MODEL.DEVICE.startswith("cuda"),
+        timeout=cfg.DATALOADER.TIMEOUT if workers else 0,
+        worker_init_fn=start_worker,
         generator=torch.Generator(),  # else starting it, also after a pause, would draw from the model's numbers
     )

@@ -5,18 +5,18 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from ovss.d2.api import CfgNode, MetadataCatalog, T
 from ovss.d2.color import ColorAugSSD
-from ovss.datasets.pairs import read_labels, size_mismatch
-from ovss.images import read_image
+from ovss.d2.train_labels import CropInput, LabelReader
+from ovss.datasets.pairs import size_mismatch
+from ovss.images import ImageError, read_image
 from ovss.vocabulary import Vocabulary
 
 PADDING = 128  # grey, before CLIP's normalisation (published)
 
 
-def build_augmentations(cfg: CfgNode, unlabelled: int) -> list[T.Augmentation]:
+def build_augmentations(cfg: CfgNode) -> list[T.Augmentation]:
     """Resize, crop, colours, flip, as cfg.INPUT says; they draw from `random` and from numpy's global generator."""
     node = cfg.INPUT
     built: list[T.Augmentation] = [
@@ -24,7 +24,7 @@ def build_augmentations(cfg: CfgNode, unlabelled: int) -> list[T.Augmentation]:
     ]
     if node.CROP.ENABLED:
         crop = (node.CROP.TYPE, node.CROP.SIZE, node.CROP.SINGLE_CATEGORY_MAX_AREA)
-        built.append(T.RandomCrop_CategoryAreaConstraint(*crop, ignored_category=unlabelled))
+        built.append(T.RandomCrop_CategoryAreaConstraint(*crop, ignored_category=cfg.LOSS.IGNORE_LABEL))
     if node.COLOR_AUG_SSD:
         built.append(ColorAugSSD())
     flip = node.RANDOM_FLIP
@@ -62,8 +62,9 @@ class TrainMapper:
             )
         self.augmentation = T.AugmentationList(augmentations)
         self.vocabulary = vocabulary
-        self.unlabelled = unlabelled
-        self.label_map = label_map
+        self.read_classes = LabelReader(
+            classes=len(vocabulary.classes), unlabelled=unlabelled, label_map=label_map, ignore_label=ignore_label
+        )
         self.ignore_label = ignore_label
         self.side = side
 
@@ -80,7 +81,7 @@ class TrainMapper:
                     "train on sets that share them"
                 )
         return cls(
-            augmentations=build_augmentations(cfg, first.ignore_label),
+            augmentations=build_augmentations(cfg),
             vocabulary=first.vocabulary,
             unlabelled=first.ignore_label,
             label_map=label_map,
@@ -89,34 +90,32 @@ class TrainMapper:
         )
 
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Raises ValueError naming the files: unreadable, of two sizes, a label of no class, a crop above `side`."""
+        """Crop of a record.
+
+        Raises:
+            ImageError: files that cannot be used, by name: unreadable, of two sizes, a label of no class.
+            ValueError: a crop above `side`.
+        """
         image = read_image(record["file_name"])
-        labels = read_labels(record["sem_seg_file_name"], self.label_map)
+        labels = self.read_classes(record["sem_seg_file_name"])
         if labels.shape != image.shape[:2]:
             raise size_mismatch(record, labels.shape, image.shape)
-        count = len(self.vocabulary.classes)
-        wrong = labels[((labels < 0) | (labels >= count)) & (labels != self.unlabelled)]
-        if wrong.size:
-            raise ValueError(
-                f"label image {record['sem_seg_file_name']}: label {wrong[0]}, but there are {count} classes "
-                f"(0 to {count - 1}) and pixels without a label are {self.unlabelled}"
-            )
-        crop = T.AugInput(image, sem_seg=labels.astype(np.float64))  # so resized by torch, not Pillow, as published
-        self.augmentation(crop)
+        crop = CropInput(image, sem_seg=labels)
+        try:
+            self.augmentation(crop)
+        except ImageError as error:
+            raise ImageError(f"{record['file_name']}: {error}") from error
         assert crop.sem_seg is not None
-        labels = crop.sem_seg.astype(np.int64)
-        labels[labels == self.unlabelled] = self.ignore_label
-        height, width = labels.shape
+        height, width = crop.sem_seg.shape
         if self.side and max(height, width) > self.side:
             raise ValueError(
                 f"{record['file_name']}: a crop of {width} x {height} px does not fit into INPUT.SIZE_DIVISIBILITY "
                 f"{self.side} px: raise it, or lower INPUT.CROP.SIZE"
             )
-        border = (0, max(self.side - width, 0), 0, max(self.side - height, 0))
-        planes = torch.from_numpy(np.ascontiguousarray(crop.image.transpose(2, 0, 1)))
-        return {
-            **record,
-            "image": F.pad(planes, border, value=PADDING),
-            "sem_seg": F.pad(torch.from_numpy(labels), border, value=self.ignore_label),
-            "vocabulary": self.vocabulary,
-        }
+        size = (self.side, self.side) if self.side else (height, width)
+        planes = np.full((3, *size), PADDING, np.uint8)
+        planes[:, :height, :width] = crop.image.transpose(2, 0, 1)
+        classes = np.full(size, self.ignore_label)
+        classes[:height, :width] = crop.sem_seg
+        tensors = {"image": torch.from_numpy(planes), "sem_seg": torch.from_numpy(classes)}
+        return {**record, **tensors, "vocabulary": self.vocabulary}

@@ -22,6 +22,7 @@ from ovss.d2.same_run import check_same_run, run_facts
 from ovss.d2.solver import build_optimizer
 from ovss.d2.step import Step
 from ovss.d2.train_loader import build_train_loader
+from ovss.d2.unreadable import UnreadablePictures
 from ovss.d2.writers import build_writers, check_writers
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Trainer(DefaultTrainer):
         super().__init__(cfg)
         model: Any = getattr(self.model, "module", self.model)
         self.step = Step(model=self.model, optimizer=self.optimizer, loss_weight=model.loss_weight)
+        self.unreadable = UnreadablePictures(cfg.OUTPUT_DIR, cfg.DATALOADER.MAX_UNREADABLE)
         if cfg.DATASETS.TEST:
             build_evaluation(cfg, self.model)  # a mistake in it ends the run now, not after the last step
 
@@ -136,6 +138,8 @@ class Trainer(DefaultTrainer):
         found = self.step(batch, time.perf_counter() - start)
         for name, value in found.scalars().items():
             self.storage.put_scalar(name, value)
+        if found.unreadable:
+            self.unreadable.report(batch)
 
     def state_dict(self) -> dict[str, Any]:
         state = {**super().state_dict(), "run": self._facts()}

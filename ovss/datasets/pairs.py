@@ -60,11 +60,15 @@ def read_labels(path: str, label_map: Sequence[tuple[int, int]] = ()) -> np.ndar
     Raises:
         ValueError: unreadable, or an image with colour channels.
     """
+    return relabelled(read_stored_labels(path).astype(np.int64), label_map)
+
+
+def read_stored_labels(path: str) -> np.ndarray:
+    """`read_label_image`, whose errors say that it is a label image."""
     try:
-        labels = read_label_image(path).astype(np.int64)
+        return read_label_image(path)
     except ImageError as error:
         raise ImageError(f"label image {error}") from error
-    return relabelled(labels, label_map)
 
 
 def relabelled(labels: np.ndarray, label_map: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -76,8 +80,8 @@ def relabelled(labels: np.ndarray, label_map: Sequence[tuple[int, int]]) -> np.n
     return np.where(values[place] == labels, new[place], labels)
 
 
-def size_mismatch(record: Mapping[str, Any], labels: tuple[int, ...], image: tuple[int, ...]) -> ValueError:
-    return ValueError(
+def size_mismatch(record: Mapping[str, Any], labels: tuple[int, ...], image: tuple[int, ...]) -> ImageError:
+    return ImageError(
         f"label image {record['sem_seg_file_name']} is {labels[1]} x {labels[0]} px, its picture {record['file_name']} "
         f"{image[1]} x {image[0]} px: they must be equal"
     )
