@@ -14,7 +14,7 @@ from cat_seg.d2 import CATSeg
 from cat_seg.released_names import CLIP, released_name
 from cat_seg.training import set_trainable
 from ovss.d2.mapper import InputTransform
-from ovss.d2.solver import build_optimizer, parameter_groups
+from ovss.d2.solver import build_optimizer, clip_gradients, parameter_groups
 from ovss.templates import prompt_set
 from ovss.vocabulary import Vocabulary
 
@@ -122,6 +122,7 @@ def test_values_after_one_step(step):
     """AdamW moves a value by about its learning rate; where its gradient is near 0, rounding shows most."""
     step.gradients(step.words)
     before = {name: value.detach().clone() for name, value in step.trained().items()}
+    clip_gradients(step.segmentor, step.cfg.SOLVER.CLIP_GRADIENTS)
     build_optimizer(step.cfg, step.segmentor).step()
     after = rename(step.model, {name: value.detach().clone() for name, value in step.trained().items()})
     for name, value in before.items():

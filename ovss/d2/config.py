@@ -63,6 +63,11 @@ def add_ovss_config(cfg: CfgNode) -> None:
     # Learning rates of CLIP and of an appearance backbone, as fractions of SOLVER.BASE_LR.
     cfg.SOLVER.CLIP_MULTIPLIER = 0.01
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.0
+    # Micro-batches that each process cuts its share of a batch into: memory of one, gradients of all.
+    cfg.SOLVER.ACCUMULATE = 1
+    # What SOLVER.AMP.ENABLED computes in: bfloat16 has float32's range; float16, which Detectron2 takes, is finer but
+    # needs scaled losses, as GPUs before Ampere do. Both published models were trained without.
+    cfg.SOLVER.AMP.DTYPE = "bfloat16"
     # Name of the test protocol whose values these are (configs/protocols), shown with every result.
     cfg.TEST.PROTOCOL = ""
     # Test on overlapping windows averaged with a view of the whole picture (CAT-Seg's protocol), or on the whole alone.

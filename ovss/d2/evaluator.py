@@ -12,6 +12,7 @@ from ovss.d2.mapper import InputMapper, InputTransform
 from ovss.d2.protocol import describe
 from ovss.d2.report import run_facts
 from ovss.d2.sem_seg_evaluator import SemSegEvaluator
+from ovss.d2.stop import sigterm_stops
 from ovss.files import check_writable
 from ovss.predictions import check_stems
 from ovss.results import results_table
@@ -40,13 +41,14 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, dict[str, float]]:
     model, tests = build_evaluation(cfg, model)
     suffix = f", {model.name}" if isinstance(model, AugmentedSegmentor) else ""
     results = {}
-    for loader, evaluator in tests:
-        try:
-            found = inference_on_dataset(model, loader, evaluator)
-        except BaseException:
-            evaluator.keep_unfinished()
-            raise
-        results[f"{evaluator.dataset_name}{suffix}"] = found.get("sem_seg", {})
+    with sigterm_stops():
+        for loader, evaluator in tests:
+            try:
+                found = inference_on_dataset(model, loader, evaluator)
+            except BaseException:
+                evaluator.keep_unfinished()
+                raise
+            results[f"{evaluator.dataset_name}{suffix}"] = found.get("sem_seg", {})
     if comm.is_main_process():
         logger.info(f"results in {results_folder(cfg)}:\n{results_table(results, describe(cfg))}")
     not_written = [file for _, evaluator in tests for file in evaluator.not_written]

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -62,13 +62,10 @@ def parameter_groups(model: nn.Module, cfg: CfgNode) -> list[dict[str, Any]]:
     return list(groups.values())
 
 
-def build_optimizer(
-    cfg: CfgNode, model: nn.Module, on_gradient_norm: Callable[[Tensor], None] | None = None
-) -> Optimizer:
-    """AdamW or SGD over `parameter_groups`, which clips gradients at each step as SOLVER.CLIP_GRADIENTS says.
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
+    """AdamW or SGD over `parameter_groups`.
 
     On a GPU it is fused: one kernel for many parameters. On the CPU it is not, where that would round otherwise.
-    `on_gradient_norm` is given the norm over all gradients before each clipping.
 
     Raises:
         ValueError: nothing trains, or an unknown SOLVER.OPTIMIZER or SOLVER.CLIP_GRADIENTS.CLIP_TYPE.
@@ -81,8 +78,7 @@ def build_optimizer(
     groups = parameter_groups(model, cfg)
     if not groups:
         raise ValueError(f"no parameter of {type(model).__name__} trains")
-    # In the model's order: a norm is a sum, and rounds by its order.
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = [parameter for group in groups for parameter in group["params"]]
     fused = trained[0].is_cuda or None  # None: torch's own choice
     optimizer: Optimizer
     if solver.OPTIMIZER == "ADAMW":
@@ -94,13 +90,6 @@ def build_optimizer(
         raise ValueError(f"unknown SOLVER.OPTIMIZER {solver.OPTIMIZER!r}; known: {', '.join(OPTIMIZERS)}")
     count = sum(parameter.numel() for parameter in trained)
     logger.info(f"{solver.OPTIMIZER} trains {len(trained)} parameters, {count / 1e6:.2f} M numbers")
-
-    def before_step(*_: Any) -> None:
-        norm = _clip(trained, clipping)
-        if on_gradient_norm is not None:
-            on_gradient_norm(norm)
-
-    optimizer.register_step_pre_hook(before_step)
     return optimizer
 
 
@@ -146,11 +135,14 @@ def _check_settings(name: str, before: Mapping[str, Any], now: Mapping[str, Any]
             )
 
 
-def _clip(parameters: list[nn.Parameter], clipping: CfgNode) -> Tensor:
-    """Clip in place: the norm of all gradients together ("full_model", published), or parameter by parameter.
+def clip_gradients(model: nn.Module, clipping: CfgNode) -> Tensor:
+    """Clip in place as SOLVER.CLIP_GRADIENTS says: all gradients by their common norm ("full_model", published), or
+    parameter by parameter.
 
-    Returns the norm of all gradients before.
+    Returns the norm of all gradients before, without waiting for a GPU.
     """
+    # In the model's order: a norm is a sum, and rounds by its order.
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     whole = clipping.ENABLED and clipping.CLIP_TYPE == "full_model"
     norm = clip_grad_norm_(parameters, clipping.CLIP_VALUE if whole else math.inf, clipping.NORM_TYPE)
     if clipping.ENABLED and not whole:

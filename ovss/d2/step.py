@@ -1,7 +1,7 @@
 """One step of the optimizer, on both engines: micro-batches, gradients over all processes, what was found on the way.
 
-Losses are weighed, so that any number of processes and of micro-batches gives the gradient of the whole batch. Imports
-torch and the seam.
+Losses are weighed, so that any number of processes and of micro-batches gives the gradient of the whole batch. The
+weights change only after all processes know that what they found is finite. Imports torch and the seam.
 """
 
 import math
@@ -28,30 +28,59 @@ class Findings:
 
     Args:
         losses: by name, weighted means over all processes and micro-batches; the total is their sum.
+        by_process: of which these are the means: what each process adds, its own losses where all weigh the same.
+        gradient_norm: of all parameters together, before clipping; infinite where float16 was too small for gradients.
+        loss_scale: what losses were multiplied by for float16, else None.
         data_time: the longest that a process waited for its data, in seconds.
         unreadable: whether any crop stands in for a picture that cannot be used.
+        stop: whether a process was asked to stop.
     """
 
     losses: dict[str, float]
+    by_process: list[dict[str, float]]
+    gradient_norm: float
+    loss_scale: float | None
     data_time: float
     unreadable: bool
+    stop: bool
 
     @property
     def total(self) -> float:
         return sum(self.losses.values())
 
+    @property
+    def overflow(self) -> bool:
+        """Whether gradients were too large at this loss scale, so that the weights stay and the scale falls."""
+        return self.loss_scale is not None and self.loss_scale > 1 and not math.isfinite(self.gradient_norm)
+
     def scalars(self) -> dict[str, float]:
         """What the engine's storage is given; each loss by itself where there are several."""
-        several = self.losses if len(self.losses) > 1 else {}
-        return {"data_time": self.data_time, "total_loss": self.total, **several}
+        scalars = {"data_time": self.data_time, "total_loss": self.total}
+        if len(self.losses) > 1:
+            scalars |= self.losses
+        if self.loss_scale is not None:
+            scalars["loss_scale"] = self.loss_scale
+        return scalars if self.overflow else {**scalars, "gradient_norm": self.gradient_norm}
+
+
+class NotFinite(FloatingPointError):
+    """A loss, or gradients, that are not finite, found in all processes before the weights have changed."""
+
+    def __init__(self, findings: Findings):
+        self.findings = findings
+        what = "loss" if not math.isfinite(findings.total) else "gradient"
+        terms = ", ".join(f"{name} {value:.4g}" for name, value in findings.losses.items())
+        super().__init__(f"the {what} is not finite: {terms}, gradient norm {findings.gradient_norm:.4g}")
 
 
 class Step:
-    """`step(batch, data_time)` runs the model on this process's share of a batch and changes its weights once.
+    """`step(batch, ...)` runs the model on this process's share of a batch and changes its weights once.
 
     Args:
         model: batch -> losses by name, each a mean; in several processes `DistributedDataParallel`.
         loss_weight: how many things the losses of such a list are means over.
+        clip: clips gradients in place and returns the norm of all of them before.
+        autocast: what the model computes in where that does no harm; float16 with scaled losses. None: as it is.
         accumulate: micro-batches that the share is cut into; a step needs the memory of one of them.
         after_backward: called when all gradients are there.
     """
@@ -62,18 +91,21 @@ class Step:
         model: nn.Module,
         optimizer: Optimizer,
         loss_weight: Callable[[Batch], float],
+        clip: Callable[[], Tensor],
+        autocast: torch.dtype | None = None,
         accumulate: int = 1,
         after_backward: Callable[[], None] = lambda: None,
     ):
-        self.model, self.optimizer, self.loss_weight = model, optimizer, loss_weight
-        self.accumulate, self.after_backward = accumulate, after_backward
+        self.model, self.optimizer, self.loss_weight, self.clip = model, optimizer, loss_weight, clip
+        self.autocast, self.accumulate, self.after_backward = autocast, accumulate, after_backward
         self.device = next(model.parameters()).device
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=autocast == torch.float16)
 
-    def __call__(self, batch: Batch, data_time: float) -> Findings:
-        """Train on `batch`, for which this process waited `data_time` seconds.
+    def __call__(self, batch: Batch, data_time: float, stop: bool = False) -> Findings:
+        """Train on `batch`, for which this process waited `data_time` seconds; `stop` is told to the others.
 
         Raises:
-            FloatingPointError: a loss that is not finite, in all processes, before it can spoil the weights.
+            NotFinite: in all processes.
         """
         assert self.model.training, "the model was left in evaluation mode"
         size = len(batch) // self.accumulate
@@ -85,11 +117,15 @@ class Step:
             with nullcontext() if index == len(factors) - 1 else self._alone():
                 for name, loss in self._backward(micro_batch, factor).items():
                     losses[name] = losses[name] + loss if name in losses else loss
+        self.scaler.unscale_(self.optimizer)
         self.after_backward()
-        found = self._findings(losses, data_time, any("unreadable" in crop for crop in batch))
-        if not math.isfinite(found.total):
-            raise FloatingPointError(f"the loss is not finite: {found.losses}")
+        found = self._exchange(losses, self.clip(), data_time, [any("unreadable" in crop for crop in batch), stop])
+        if not math.isfinite(found.total) or not (math.isfinite(found.gradient_norm) or found.overflow):
+            raise NotFinite(found)
+        if found.overflow:
+            self.optimizer.zero_grad()  # a step without gradients changes nothing, and schedulers count it
         self.optimizer.step()
+        self.scaler.update()
         return found
 
     def _alone(self) -> Any:
@@ -106,23 +142,35 @@ class Step:
 
     def _backward(self, micro_batch: Batch, factor: Tensor) -> dict[str, Tensor]:
         """Add a micro-batch's gradients to those that are there; returns its weighed losses."""
-        losses: dict[str, Tensor] = self.model(micro_batch)
+        with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            losses: dict[str, Tensor] = self.model(micro_batch)
         loss = reduce(torch.add, losses.values())
-        (loss * factor.to(loss)).backward()
+        self.scaler.scale(loss * factor.to(loss)).backward()
         return {name: loss.detach() * factor for name, loss in losses.items()}
 
-    def _findings(self, losses: dict[str, Tensor], data_time: float, unreadable: bool) -> Findings:
-        """Exchange what the processes found, in one small message; the one wait for the GPU."""
-        row = torch.stack([*losses.values(), self._number(data_time), self._number(unreadable)])
+    def _exchange(self, losses: dict[str, Tensor], norm: Tensor, data_time: float, flags: Sequence[bool]) -> Findings:
+        """Let all processes know what each has found, in one small message; the one wait for the GPU.
+
+        `flags`: whether a crop is unreadable, whether to stop.
+        """
+        scale = self.scaler.scale(self._number(1))
+        numbers = [self._number(number) for number in (data_time, *flags)]
+        row = torch.stack([*losses.values(), norm.double(), scale, *numbers])
         rows = [torch.empty_like(row) for _ in range(comm.get_world_size())]
         if len(rows) > 1:
             dist.all_gather(rows, row)
         else:
             rows = [row]
-        columns = torch.stack(rows).T.tolist()
-        means = [sum(column) / len(rows) for column in columns[: len(losses)]]
-        data_time, unreadable = (max(column) for column in columns[len(losses) :])
-        return Findings(dict(zip(losses, means, strict=True)), data_time, bool(unreadable))
+        *terms, norms, scales, times, unreadable, stops = torch.stack(rows).T.tolist()
+        return Findings(
+            losses={name: sum(term) / len(rows) for name, term in zip(losses, terms, strict=True)},
+            by_process=[dict(zip(losses, term, strict=True)) for term in zip(*terms, strict=True)],
+            gradient_norm=norms[0],  # the same in all
+            loss_scale=scales[0] if self.scaler.is_enabled() else None,
+            data_time=max(times),
+            unreadable=any(unreadable),
+            stop=any(stops),
+        )
 
     def _number(self, value: float) -> Tensor:
         """A number on the device, without the wait that a copy of it would be."""

@@ -101,8 +101,12 @@ class StepSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.start, self.steps):
-            first = step * self.batch + self.rank * self.share
+            first = self.first(step)
             yield list(range(first, first + self.share))
+
+    def first(self, step: int) -> int:
+        """Place of this process's first crop of a step."""
+        return step * self.batch + self.rank * self.share
 
     def __len__(self) -> int:
         return max(self.steps - self.start, 0)

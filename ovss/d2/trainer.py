@@ -3,24 +3,27 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
-from ovss.d2.api import CfgNode, DefaultTrainer, EventWriter, HookBase, comm, get_event_storage, hooks
+from ovss.d2.api import CfgNode, DefaultTrainer, EventWriter, HookBase, comm, hooks
 from ovss.d2.checkpoints import Checkpoints
+from ovss.d2.endings import PackageModel, StopTogether
 from ovss.d2.evaluator import NotWrittenError, build_evaluation, evaluate
-from ovss.d2.package import SUFFIX, save_model
+from ovss.d2.not_finite import keep_not_finite
+from ovss.d2.precision import autocast_dtype, with_engine_amp
 from ovss.d2.progress import ProgressBar, SamplePictures, in_terminal
 from ovss.d2.resume import newest_checkpoint, read_checkpoint
 from ovss.d2.run_folder import cut_metrics
 from ovss.d2.same_run import check_same_run, run_facts
-from ovss.d2.solver import build_optimizer
-from ovss.d2.step import Step
+from ovss.d2.solver import build_optimizer, clip_gradients
+from ovss.d2.step import NotFinite, Step
+from ovss.d2.stop import Stopped, sigterm_noted, stop_requested
 from ovss.d2.train_loader import build_train_loader
 from ovss.d2.unreadable import UnreadablePictures
 from ovss.d2.writers import build_writers, check_writers
@@ -38,16 +41,16 @@ class Trainer(DefaultTrainer):
     def __init__(self, cfg: CfgNode, *, keep: int | None = None):
         check_writers(cfg)
         self.keep = keep
-        super().__init__(cfg)
-        model: Any = getattr(self.model, "module", self.model)
-        self.step = Step(model=self.model, optimizer=self.optimizer, loss_weight=model.loss_weight)
+        super().__init__(with_engine_amp(cfg, False))  # the step has it
+        self.cfg = with_engine_amp(self.cfg, cfg.SOLVER.AMP.ENABLED)
+        self.step = self._build_step()
         self.unreadable = UnreadablePictures(cfg.OUTPUT_DIR, cfg.DATALOADER.MAX_UNREADABLE)
         if cfg.DATASETS.TEST:
             build_evaluation(cfg, self.model)  # a mistake in it ends the run now, not after the last step
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> Optimizer:
-        return build_optimizer(cfg, model, on_gradient_norm=_record_gradient_norm)
+        return build_optimizer(cfg, model)
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:
@@ -73,10 +76,12 @@ class Trainer(DefaultTrainer):
             return self._last_eval_results
 
         built: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler()]
+        self._stop = StopTogether()
         if comm.is_main_process():
             checkpoints = Checkpoints(self.cfg.OUTPUT_DIR, self.cfg.SOLVER.CHECKPOINT_PERIOD, self.keep)
+            self._stop = StopTogether(checkpoints)
             built += [checkpoints, PackageModel()]
-        built.append(hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, evaluate_now))
+        built += [self._stop, hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, evaluate_now)]
         if comm.is_main_process() and self.cfg.VIS_PERIOD:
             built.append(SamplePictures(self.cfg.VIS_PERIOD))
         if comm.is_main_process() and in_terminal():
@@ -86,10 +91,40 @@ class Trainer(DefaultTrainer):
     def build_writers(self) -> list[EventWriter]:
         return build_writers(self.cfg, self.start_iter)
 
+    def _build_step(self) -> Step:
+        """Raises ValueError for a SOLVER.ACCUMULATE or SOLVER.AMP that cannot be."""
+        solver, share = self.cfg.SOLVER, self.data_loader.batch_sampler.share
+        if solver.ACCUMULATE < 1 or share % solver.ACCUMULATE:
+            raise ValueError(
+                f"SOLVER.ACCUMULATE {solver.ACCUMULATE} must divide the {share} crops of each process's batch "
+                f"(SOLVER.IMS_PER_BATCH {solver.IMS_PER_BATCH}, {comm.get_world_size()} processes)"
+            )
+        model: Any = getattr(self.model, "module", self.model)
+        return Step(
+            model=self.model,
+            optimizer=self.optimizer,
+            loss_weight=model.loss_weight,
+            clip=partial(clip_gradients, model, solver.CLIP_GRADIENTS),
+            autocast=autocast_dtype(self.cfg, model.device),
+            accumulate=solver.ACCUMULATE,
+            after_backward=self.after_backward,
+        )
+
     def train(self) -> None:
+        """Train to the end, or until SIGTERM: then a checkpoint of the last step is written.
+
+        Raises:
+            Stopped: by SIGTERM; in all processes after the same step, or in an evaluation, which it ends at once.
+            SystemExit: with code 1; a loss or gradients were not finite, see `keep_not_finite`.
+        """
         if comm.is_main_process():
             self.register_hooks([hooks.PeriodicWriter(self.build_writers(), self.cfg.LOG_PERIOD)])
-        super().train()
+        with sigterm_noted():
+            try:
+                super().train()
+            except Stopped:
+                self._stop.keep()
+                raise
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Go on after the newest checkpoint in OUTPUT_DIR, if there is one; MODEL.WEIGHTS the model has loaded itself.
@@ -135,28 +170,28 @@ class Trainer(DefaultTrainer):
         torch.manual_seed(self.data_loader.dataset.step_seed(self.iter, comm.get_rank()))
         start = time.perf_counter()
         batch = next(self._batches)
-        found = self.step(batch, time.perf_counter() - start)
+        waited = time.perf_counter() - start
+        try:
+            found = self.step(batch, waited, stop_requested())
+        except NotFinite as error:
+            first, seed = self.data_loader.batch_sampler.first(self.iter), self.data_loader.dataset.seed
+            keep_not_finite(error, batch, folder=self.cfg.OUTPUT_DIR, iteration=self.iter, seed=seed, first=first)
+            raise SystemExit(1) from error
+        self._stop.together = found.stop
         for name, value in found.scalars().items():
             self.storage.put_scalar(name, value)
         if found.unreadable:
             self.unreadable.report(batch)
 
     def state_dict(self) -> dict[str, Any]:
+        """In Detectron2's layout; what is of the step in it is the project's."""
         state = {**super().state_dict(), "run": self._facts()}
-        state["_trainer"]["iteration"] = self.iter  # Detectron2's inner trainer, which no longer counts
+        state["_trainer"]["iteration"] = self.iter
+        if self.step.scaler.is_enabled():
+            state["_trainer"]["grad_scaler"] = self.step.scaler.state_dict()
         return state
 
-
-class PackageModel(HookBase):
-    """Writes the packaged model after the last step. For the main process, after the hook that writes checkpoints."""
-
-    def after_step(self) -> None:
-        if self.trainer.iter + 1 == self.trainer.max_iter:
-            model = getattr(self.trainer.model, "module", self.trainer.model)
-            path = Path(self.trainer.cfg.OUTPUT_DIR) / "model_final"
-            save_model(f"{path}{SUFFIX}", model, self.trainer.cfg)
-            logger.info(f"trained model: {path}.pth to train on, {path}{SUFFIX} to use and to pass on, config inside")
-
-
-def _record_gradient_norm(norm: Tensor) -> None:
-    get_event_storage().put_scalar("gradient_norm", norm.item())
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        if scaler := state_dict["_trainer"].get("grad_scaler"):
+            self.step.scaler.load_state_dict(scaler)

@@ -79,6 +79,9 @@ def get_cfg() -> CfgNode:
                 "MOMENTUM": 0.9,  # of SGD
                 "WEIGHT_DECAY": 0.0001,
                 "WEIGHT_DECAY_NORM": 0.0,  # of the parameters of normalization layers
+                "AMP": {
+                    "ENABLED": False,  # train in mixed precision
+                },
                 "CLIP_GRADIENTS": {
                     "ENABLED": False,
                     "CLIP_TYPE": "value",  # "value": clip each number; "norm": the norm of each parameter's gradient

@@ -96,6 +96,10 @@ class DefaultTrainer:
                 self.storage.iter = self.iter
                 self._call_hooks("after_train")
 
+    def after_backward(self) -> None:
+        """For `run_step` to call when all gradients are there."""
+        self._call_hooks("after_backward")
+
     def _call_hooks(self, moment: str) -> None:
         for hook in self._hooks:
             getattr(hook, moment)()

@@ -1,0 +1,45 @@
+"""How a training run ends: with the packaged model after its last step, or where SIGTERM stops it. Imports the seam."""
+
+import logging
+from pathlib import Path
+
+from ovss.d2.api import HookBase, comm
+from ovss.d2.checkpoints import Checkpoints
+from ovss.d2.package import SUFFIX, save_model
+from ovss.d2.stop import Stopped
+
+logger = logging.getLogger(__name__)
+
+
+class PackageModel(HookBase):
+    """Writes the packaged model after the last step. For the main process, after the hook that writes checkpoints."""
+
+    def after_step(self) -> None:
+        if self.trainer.iter + 1 == self.trainer.max_iter:
+            model = getattr(self.trainer.model, "module", self.trainer.model)
+            path = Path(self.trainer.cfg.OUTPUT_DIR) / "model_final"
+            save_model(f"{path}{SUFFIX}", model, self.trainer.cfg)
+            logger.info(f"trained model: {path}.pth to train on, {path}{SUFFIX} to use and to pass on, config inside")
+
+
+class StopTogether(HookBase):
+    """Stops all processes after a step in which one was asked to stop, which sets `together`.
+
+    For every process, after what steps learning rates and writes checkpoints, before what evaluates; `checkpoints` is
+    that of the main process. After the last step nothing is left but an evaluation, which SIGTERM ends by itself.
+    """
+
+    def __init__(self, checkpoints: Checkpoints | None = None):
+        self.checkpoints, self.together = checkpoints, False
+
+    def after_step(self) -> None:
+        if self.together and self.trainer.iter + 1 < self.trainer.max_iter:
+            raise Stopped
+
+    def keep(self) -> None:
+        """Where `Stopped` ends training: write a checkpoint of the step that has ended, unless that was the last."""
+        if self.checkpoints is not None and self.trainer.iter + 1 < self.trainer.max_iter:
+            self.checkpoints.save()
+            logger.warning(f"SIGTERM has stopped training after iteration {self.trainer.iter}: go on with --resume")
+        if self.together:
+            comm.synchronize()  # a process that ends earlier would have the others stopped
