@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cat_seg.cost import CostEmbedding, cost_volume, most_similar, restore
-from cat_seg.decoder import Decoder
+from cat_seg.decoder import MAPS_AT_ONCE, Decoder
 from cat_seg.guidance import guided
 from cat_seg.swin import SpatialLayer, Windows, lay_windows
+from ovss.checkpointing import recomputed
 
 EPSILON = 1e-6
 
@@ -98,15 +99,24 @@ def resize_places(x: Tensor, resize: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 class AggregatorLayer(nn.Module):
-    """Aggregation over places, then over classes."""
+    """Aggregation over places, then over classes.
+
+    `checkpointed`, False until set: training keeps what goes in and comes out of each. Places of different classes are
+    independent, so that they go through a few classes at a time, and what runs again for its gradients is bounded.
+    """
 
     def __init__(self, *, spatial: SpatialLayer, classes: ClassLayer):
         super().__init__()
+        self.checkpointed = False
         self.spatial = spatial
         self.classes = classes
 
     def forward(self, x: Tensor, guidance: Tensor, text_guidance: Tensor, windows: Windows, pooling: int) -> Tensor:
-        return self.classes(self.spatial(x, guidance, windows), text_guidance, pooling)
+        bounded = self.checkpointed and torch.is_grad_enabled()
+        step = max(1, MAPS_AT_ONCE // len(x)) if bounded else x.shape[1]
+        parts = [recomputed(bounded, self.spatial, part, guidance, windows) for part in x.split(step, dim=1)]
+        x = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        return recomputed(bounded, self.classes, x, text_guidance, pooling)
 
 
 class Aggregator(nn.Module):

@@ -1,19 +1,22 @@
 """Appearance backbones of CAT-Seg's first version (arXiv 2303.11797v1), from torchvision and timm. Plain torch.
 
 Shapes: B views, H W pixels. A backbone turns normalised views (B,3,H,W) into its maps at 1/16, 1/8 and 1/4 of the
-sides, in this order, of `channels` each. Its modules keep the names that the libraries' files of weights use.
+sides, in this order, of `channels` each. Its modules keep the names that the libraries' files of weights use. Where its
+`checkpointed` is set, training keeps the input of each block and runs it again for its gradients.
 """
 
 import re
 from pathlib import Path
+from typing import cast
 
 import torch.nn.functional as F
-from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer import SwinTransformer, SwinTransformerStage
 from torch import Tensor, nn
 from torchvision.models import resnet101
 from torchvision.ops import FrozenBatchNorm2d
 
 from cat_seg.stochastic_depth import make_drawable
+from ovss.checkpointing import recomputed
 from ovss.clip.keys import misfit
 from ovss.clip.weights import find_weights, read_tensors
 
@@ -31,14 +34,19 @@ class ResNet101(nn.Module):
 
     def __init__(self):
         super().__init__()
+        self.checkpointed = False
         network = resnet101(weights=None, norm_layer=FrozenBatchNorm2d)
         self.conv1, self.bn1 = network.conv1, network.bn1
         self.layer1, self.layer2, self.layer3 = network.layer1, network.layer2, network.layer3
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        fine = self.layer1(F.max_pool2d(F.relu(self.bn1(self.conv1(images))), 3, stride=2, padding=1))
-        middle = self.layer2(fine)
-        return [self.layer3(middle), middle, fine]
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(images))), 3, stride=2, padding=1)
+        levels = []
+        for layer in (self.layer1, self.layer2, self.layer3):
+            for block in layer:
+                x = recomputed(self.checkpointed, block, x)
+            levels.append(x)
+        return levels[::-1]
 
 
 class SwinBase(nn.Module):
@@ -54,6 +62,7 @@ class SwinBase(nn.Module):
 
     def __init__(self, *, resolution: int, drop_path: float):
         super().__init__()
+        self.checkpointed = False
         network = SwinTransformer(
             img_size=resolution,
             window_size=12,
@@ -70,7 +79,10 @@ class SwinBase(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         x, levels = self.patch_embed(images), []
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = layer(x)
+            stage = cast(SwinTransformerStage, layer)
+            x = stage.downsample(x)
+            for block in stage.blocks:
+                x = recomputed(self.checkpointed, block, x)
             levels.append(norm(x).permute(0, 3, 1, 2))
         return levels[::-1]
 

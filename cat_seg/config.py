@@ -50,6 +50,12 @@ def add_cat_seg_config(cfg: CfgNode) -> None:
     # the image tower and its position embedding, first version), full (all blocks of both towers, and prompts), prompt
     # (the learned tokens alone).
     node.CLIP_FINETUNE = "attention"
+    # Parts that recompute activations in training instead of keeping them, for memory: clip, backbone (first version),
+    # aggregator, decoder.
+    cfg.MODEL.CHECKPOINTING = ()
+    # Training runs the aggregator, decoder included, through torch.compile: minutes before the first step, fewer for
+    # each. Needs a compiler: a C++ one on a CPU, Triton on a GPU.
+    cfg.MODEL.COMPILE = False
     # Whether pixels without a label train as "none of the classes" (published) or not at all.
     cfg.LOSS.IGNORED_AS_NEGATIVE = True
 

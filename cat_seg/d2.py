@@ -15,8 +15,8 @@ from cat_seg.decoder import Decoder
 from cat_seg.guidance import BackboneGuidance, CLIPGuidance
 from cat_seg.model import CATSeg as CATSegModel
 from cat_seg.stochastic_depth import draw
-from cat_seg.training import idle, pixel_loss, set_trainable
-from ovss.clip.embeddings import embed_rows
+from cat_seg.training import idle, pixel_loss, require_compiler, set_checkpointed, set_trainable
+from ovss.clip.embeddings import Phrases, embed_phrases, tokenize_rows
 from ovss.clip.image import value_only, value_to_class
 from ovss.clip.model import CLIP, architecture_config
 from ovss.clip.positions import resize_positions
@@ -115,8 +115,12 @@ class CATSeg(Segmentor):
     model: CATSegModel
 
     @configurable
-    def __init__(self, *, ignore_label: int, ignored_as_negative: bool, **parts: Any):
+    def __init__(self, *, ignore_label: int, ignored_as_negative: bool, compiled: bool = False, **parts: Any):
         super().__init__(**parts)
+        self._words: tuple[Vocabulary, list[Phrases], Tensor] | None = None
+        self.compiled = compiled
+        if compiled:
+            self.model.aggregator.compile()
         self.ignore_label = ignore_label
         self.ignored_as_negative = ignored_as_negative
 
@@ -134,6 +138,7 @@ class CATSeg(Segmentor):
             )
             load_imagenet(model, cfg.MODEL.CAT_SEG.BACKBONE_WEIGHTS)
         set_trainable(model, cfg.MODEL.CAT_SEG.CLIP_FINETUNE, backbone=cfg.SOLVER.BACKBONE_MULTIPLIER > 0)
+        set_checkpointed(model, cfg.MODEL.CHECKPOINTING)
         window = SlidingWindow(tuple(cfg.TEST.WINDOW_CANVAS), cfg.TEST.WINDOW_SIZE, cfg.TEST.WINDOW_OVERLAP)
         return {
             "model": model,
@@ -145,7 +150,15 @@ class CATSeg(Segmentor):
             "sliding_window": window if cfg.TEST.SLIDING_WINDOW else None,
             "ignore_label": cfg.LOSS.IGNORE_LABEL,
             "ignored_as_negative": cfg.LOSS.IGNORED_AS_NEGATIVE,
+            "compiled": cfg.MODEL.COMPILE,
         }
+
+    def train(self, mode: bool = True) -> "CATSeg":
+        """See `Segmentor.train`. Raises ValueError where training is to be compiled and there is no compiler."""
+        if mode and self.compiled:
+            require_compiler(self.device.type)
+        super().train(mode)
+        return self
 
     def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Loss of crops of one size with `sem_seg` labels (H,W) and one vocabulary.
@@ -160,12 +173,11 @@ class CATSeg(Segmentor):
         if len(vocabularies) > 1:
             raise ValueError(f"a batch of crops with {len(vocabularies)} vocabularies: training needs one")
         vocabulary = vocabularies.pop()
+        phrases, classes = self.phrases(vocabulary)
         if self.text_trains:
-            rows, owners = vocabulary.phrases(self.synonyms)
-            text = embed_rows(self.model.clip, rows, self.prompts, self.average_prompts)
-            classes = torch.tensor(owners)
+            text = embed_phrases(self.model.clip, phrases, self.average_prompts)
         else:
-            text, classes = self.text(vocabulary)
+            text, _ = self.text(vocabulary)
         # Moved one by one, since a stack of pinned tensors would not be pinned, and a copy of it would be waited for.
         images, labels = (
             torch.stack([batched_input[key].to(self.device, non_blocking=True) for batched_input in batched_inputs])
@@ -175,6 +187,14 @@ class CATSeg(Segmentor):
         logits = merge_rows(self.model.logits(images / 255, text), classes)
         loss = pixel_loss(logits, labels.long(), self.ignore_label, self.ignored_as_negative)
         return {"loss_sem_seg": loss + idle(self.model).to(loss)}
+
+    def phrases(self, vocabulary: Vocabulary) -> tuple[list[Phrases], Tensor]:
+        """A vocabulary's rows, tokenised, and their classes (T,), both on the CPU; those of the last one are kept."""
+        if self._words is None or self._words[0] != vocabulary:
+            rows, classes = vocabulary.phrases(self.synonyms)
+            phrases = list(tokenize_rows(self.model.clip.tokenizer, rows, self.prompts))
+            self._words = vocabulary, phrases, torch.tensor(classes)
+        return self._words[1:]
 
     def loss_weight(self, batched_inputs: list[dict[str, Any]]) -> float:
         """The pixels that the loss of these crops is a mean over; without a label they count where they are negatives.

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ovss.checkpointing import recomputed
+
 # Maps that are decoded at once: they are independent, and a bound on them is one on memory (128: about 1 GB at 96 px).
 MAPS_AT_ONCE = 128
 CHANNELS_PER_GROUP = 16
@@ -53,6 +55,9 @@ class Decoder(nn.Module):
     Args:
         width: of the aggregated cost; `widths` after each stage (multiples of 16, one group norm group each).
         guidance_channels, guidance_widths: of each stage, see `UpStage`.
+
+    `checkpointed`, False until set: training keeps what goes in and comes out, so that the bound on memory holds for
+    the backward pass too.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Decoder(nn.Module):
         guidance_widths: Sequence[int],
     ):
         super().__init__()
+        self.checkpointed = False
         sizes = zip([width, *widths], widths, guidance_channels, guidance_widths, strict=False)
         self.stages = nn.ModuleList(
             UpStage(width=before, out_width=after, guidance_channels=channels, guidance_width=projected)
@@ -75,9 +81,10 @@ class Decoder(nn.Module):
         """Aggregated cost (B,T,h,w,C) and a guidance map per stage, each twice as large -> logits (B,T,4h,4w)."""
         shared = [cast(UpStage, stage).share(level) for stage, level in zip(self.stages, guidance, strict=True)]
         step = max(1, MAPS_AT_ONCE // len(x))
-        return torch.cat([self.decode(part, shared) for part in x.split(step, dim=1)], dim=1)
+        parts = [recomputed(self.checkpointed, self.decode, part, *shared) for part in x.split(step, dim=1)]
+        return torch.cat(parts, dim=1)
 
-    def decode(self, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
+    def decode(self, x: Tensor, *shared: Tensor) -> Tensor:
         x = x.permute(0, 1, 4, 2, 3)
         for stage, share in zip(self.stages, shared, strict=True):
             x = stage(x, share)

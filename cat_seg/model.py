@@ -77,7 +77,9 @@ class CATSeg(DenseModel):
         features = self.clip.visual(prepared, positions=self.positions, rules=rules, layers=layers)
         guidance = self.guidance(features, images, multiple)
         pooling = self.train_pooling if self.training else self.pooling
-        return self.aggregator(as_map(features.patches, features.grid), text, guidance, pooling)
+        # Where it is compiled, it is so for training alone: other words and windows would compile it time and again.
+        aggregate = self.aggregator if self.training else self.aggregator.forward
+        return aggregate(as_map(features.patches, features.grid), text, guidance, pooling)
 
     def forward(
         self, images: Tensor, text: Tensor, classes: Tensor | None = None, size: tuple[int, int] | None = None

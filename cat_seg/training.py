@@ -3,11 +3,16 @@
 Shapes: B crops, K classes, H W pixels of the labels, h w of the logits.
 """
 
+import importlib.util
+import os
 import re
+import shutil
+import sys
+from collections.abc import Collection, Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from cat_seg.guidance import BackboneGuidance
 from cat_seg.model import CATSeg
@@ -44,6 +49,45 @@ def set_trainable(model: CATSeg, clip_finetune: str, backbone: bool = False) -> 
     if isinstance(model.guidance, BackboneGuidance):
         for name, parameter in model.guidance.backbone.named_parameters():
             parameter.requires_grad_(backbone and not name.startswith("norms.0."))
+
+
+def set_checkpointed(model: CATSeg, parts: Collection[str]) -> None:
+    """Let these parts of a model recompute activations in training instead of keeping them; the others keep them.
+
+    Args:
+        parts: of "clip" (blocks of both towers), "backbone" (first version), "aggregator" (its layers, a few classes at
+            a time), "decoder" (a few classes at a time).
+
+    Raises:
+        ValueError: an unknown part, or the backbone of a model that has none.
+    """
+    modules: Mapping[str, list[nn.Module]] = {
+        "clip": [model.clip.visual, model.clip.text],
+        "backbone": [model.guidance.backbone] if isinstance(model.guidance, BackboneGuidance) else [],
+        "aggregator": [*model.aggregator.layers],
+        "decoder": [model.aggregator.decoder],
+    }
+    for part in parts:
+        if not modules.get(part):
+            known = ", ".join(name for name, present in modules.items() if present)
+            raise ValueError(f"no part {part!r} to checkpoint in this model; it has: {known}")
+    for part, members in modules.items():
+        for module in members:
+            module.checkpointed = part in parts  # type: ignore[assignment]
+
+
+def require_compiler(device: str) -> None:
+    """Raise ValueError, saying what to do, where torch.compile has no compiler for a type of device."""
+    if device == "cuda":
+        if importlib.util.find_spec("triton") is None:
+            raise ValueError("MODEL.COMPILE needs Triton on a GPU: pip install triton, or MODEL.COMPILE False")
+        return
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(compiler) is None:
+        raise ValueError(
+            f"MODEL.COMPILE needs a C++ compiler, and there is no {compiler!r}: install it, name another in the "
+            "environment variable CXX, or set MODEL.COMPILE False"
+        )
 
 
 def idle(model: CATSeg) -> Tensor:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from ovss import cache
 from ovss.cache import cache_folder, cached_tensor, fingerprint, key_of
 from ovss.clip import embeddings
-from ovss.clip.embeddings import TextEmbedder, embed_rows, encode_sentences
+from ovss.clip.embeddings import TextEmbedder, embed_rows, encode_sentences, tokenize_sentences
 from ovss.clip.tokenizer import Tokenizer
 
 PROMPTS = ("a photo of a {}.", "There is the {} in the scene")
@@ -28,7 +28,7 @@ def test_batches_equal_one_by_one(small_clip, monkeypatch, budget):
     monkeypatch.setattr(embeddings, "TOKEN_BUDGET", budget)
     sentences = [prompt.format(word) for word in ("dog", "a much longer phrase", "cat", "dog") for prompt in PROMPTS]
     with torch.no_grad():
-        found = encode_sentences(small_clip, sentences)
+        found = encode_sentences(small_clip, tokenize_sentences(small_clip.tokenizer, sentences))
         torch.testing.assert_close(found, torch.stack([one_by_one(small_clip, sentence) for sentence in sentences]))
 
 
@@ -38,7 +38,7 @@ def test_equal_sentences_are_encoded_once(small_clip, monkeypatch):
     monkeypatch.setattr(
         type(small_clip.text), "forward", lambda self, tokens: seen.append(len(tokens)) or forward(self, tokens)
     )
-    encode_sentences(small_clip, ["cat", "dog", "cat", "cat"])
+    encode_sentences(small_clip, tokenize_sentences(small_clip.tokenizer, ["cat", "dog", "cat", "cat"]))
     assert sum(seen) == 2
 
 

@@ -3,7 +3,8 @@
 Shapes: T rows of text (each one phrase, or several synonyms to average), P prompts, D embedding width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ovss.cache import cached_tensor, fingerprint, key_of
 from ovss.clip.model import CLIP
+from ovss.clip.tokenizer import Tokenizer
 
 # One batch of the text tower reads at most this many tokens: 0.2 GB of activations for ViT-B, whatever the vocabulary.
 TOKEN_BUDGET = 16384
@@ -18,42 +20,74 @@ TOKEN_BUDGET = 16384
 ROWS_AT_ONCE = 256
 
 
-def encode_sentences(clip: CLIP, sentences: Sequence[str]) -> Tensor:
-    """Unit embeddings (M,D) of M sentences; equal ones are encoded once, batches hold sentences of like length."""
+@dataclass(frozen=True)
+class Sentences:
+    """M sentences as the text tower reads them, on the CPU."""
+
+    batches: tuple[Tensor, ...]  # token ids: equal sentences once, those of like length together
+    places: Tensor  # (M,) where each sentence is in the batches put together
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """Rows of text under P prompts, tokenised: what has to be done only once for a text tower that changes."""
+
+    sentences: Sentences  # of each phrasing, all prompts
+    owners: Tensor  # the row that each phrasing belongs to
+
+
+def tokenize_sentences(tokenizer: Tokenizer, sentences: Sequence[str]) -> Sentences:
     unique = list(dict.fromkeys(sentences))
-    tokens = clip.tokenizer(unique)
+    tokens = tokenizer(unique)
     lengths = tokens.argmax(dim=-1) + 1
     order = lengths.argsort(stable=True)
-    embedded: list[Tensor] = []
+    batches = []
     start = 0
     while start < len(order):
         stop = start + 1
         while stop < len(order) and (stop + 1 - start) * int(lengths[order[stop]]) <= TOKEN_BUDGET:
             stop += 1
-        embedded.append(clip.text(tokens[order[start:stop]].to(clip.logit_scale.device)))
+        batches.append(tokens[order[start:stop]])
         start = stop
-    features = F.normalize(torch.cat(embedded), dim=-1)
     place = {sentence: row for row, sentence in enumerate(unique)}
-    inverse = order.argsort().to(features.device)
-    return features[inverse[[place[sentence] for sentence in sentences]]]
+    return Sentences(tuple(batches), order.argsort()[[place[sentence] for sentence in sentences]])
 
 
-def embed_rows(clip: CLIP, rows: Sequence[tuple[str, ...]], prompts: Sequence[str], average: bool) -> Tensor:
+def encode_sentences(clip: CLIP, sentences: Sentences) -> Tensor:
+    """Unit embeddings (M,D) of M sentences."""
+    features = F.normalize(torch.cat([clip.text(tokens) for tokens in sentences.batches]), dim=-1)
+    return features[sentences.places.to(features.device)]
+
+
+def tokenize_rows(tokenizer: Tokenizer, rows: Sequence[tuple[str, ...]], prompts: Sequence[str]) -> Iterator[Phrases]:
+    """T rows of text, each of one phrasing or more, a bounded number of rows at a time."""
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        chunk = rows[start : start + ROWS_AT_ONCE]
+        sentences = [prompt.format(phrase) for row in chunk for phrase in row for prompt in prompts]
+        owners = torch.tensor([index for index, row in enumerate(chunk) for _ in row])
+        yield Phrases(tokenize_sentences(tokenizer, sentences), owners)
+
+
+def embed_phrases(clip: CLIP, parts: Iterable[Phrases], average: bool) -> Tensor:
     """Unit embeddings of T rows under P prompts; gradients flow where they are enabled.
 
     A row of several phrasings is, prompt by prompt, the unit mean of its phrasings' unit embeddings. With `average` the
     result is the unit mean over the prompts, (T,1,D) (CLIP, section 3.1.4); else (T,P,D).
     """
-    parts = []
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        chunk = rows[start : start + ROWS_AT_ONCE]
-        sentences = [prompt.format(phrase) for row in chunk for phrase in row for prompt in prompts]
-        features = encode_sentences(clip, sentences).unflatten(0, (-1, len(prompts)))
-        owner = torch.tensor([index for index, row in enumerate(chunk) for _ in row], device=features.device)
-        summed = features.new_zeros(len(chunk), *features.shape[1:]).index_add(0, owner, features)
+    embedded = []
+    for part in parts:
+        features = encode_sentences(clip, part.sentences).unflatten(0, (len(part.owners), -1))
+        rows = int(part.owners[-1]) + 1
+        owners = part.owners.to(features.device)
+        summed = features.new_zeros(rows, *features.shape[1:]).index_add(0, owners, features)
         unit = F.normalize(summed, dim=-1)
-        parts.append(F.normalize(unit.mean(dim=1, keepdim=True), dim=-1) if average else unit)
-    return torch.cat(parts)
+        embedded.append(F.normalize(unit.mean(dim=1, keepdim=True), dim=-1) if average else unit)
+    return torch.cat(embedded)
+
+
+def embed_rows(clip: CLIP, rows: Sequence[tuple[str, ...]], prompts: Sequence[str], average: bool) -> Tensor:
+    """`embed_phrases` of words that are read once."""
+    return embed_phrases(clip, tokenize_rows(clip.tokenizer, rows, prompts), average)
 
 
 class TextEmbedder:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ovss.checkpointing import recomputed
 from ovss.clip.positions import resize_positions
 from ovss.clip.transformer import LayerNorm, ResidualBlock, build_blocks
 
@@ -31,7 +32,10 @@ class ImageFeatures:
 
 
 class ImageTower(nn.Module):
-    """A vision transformer with the parameters of CLIP's. `forward` takes any size divisible by the patch."""
+    """A vision transformer with the parameters of CLIP's. `forward` takes any size divisible by the patch.
+
+    `checkpointed`, False until set: training keeps the input of each block and runs it again for its gradients.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class ImageTower(nn.Module):
     ):
         super().__init__()
         self.patch_size = patch_size
+        self.checkpointed = False
         self.conv1 = nn.Conv2d(3, width, patch_size, patch_size, bias=False)
         self.class_embedding = nn.Parameter(torch.randn(width) * width**-0.5)
         self.positional_embedding = nn.Parameter(torch.randn((image_size // patch_size) ** 2 + 1, width) * width**-0.5)
@@ -132,9 +137,9 @@ class ImageTower(nn.Module):
             if depth in by_depth:
                 index, rule = by_depth[depth]
                 assert isinstance(block, ResidualBlock)
-                x, kept[index] = rule(block, x)
+                x, kept[index] = recomputed(self.checkpointed, rule, block, x)
             else:
-                x = block(x)
+                x = recomputed(self.checkpointed, block, x)
             outputs.update({index: self.without_prompts(x) for index in layers if index % count == depth})
         tokens = self.ln_post(self.without_prompts(x)) @ self.proj
         return ImageFeatures(tokens[:, 0], tokens[:, 1:], grid, outputs, kept)

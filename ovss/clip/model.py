@@ -87,4 +87,4 @@ class CLIP(nn.Module):
 
     def encode_text(self, sentences: list[str]) -> Tensor:
         """Sentences to embeddings (M,D), not normalised."""
-        return self.text(self.tokenizer(sentences).to(self.logit_scale.device))
+        return self.text(self.tokenizer(sentences))

@@ -27,7 +27,14 @@ MAX_CONFIG_LENGTH = 256 * 1024
 MAX_CONFIG_DEPTH = 16
 # Settings of the machine and of its folders: neither written nor, from a stranger's file, read. Likewise the paths of
 # weights and of class files.
-_LOCAL = {"MODEL.DEVICE", "OUTPUT_DIR", "DATALOADER.NUM_WORKERS", "DATASETS.FOLDER"}
+_LOCAL = {
+    "MODEL.DEVICE",
+    "MODEL.CHECKPOINTING",
+    "MODEL.COMPILE",
+    "OUTPUT_DIR",
+    "DATALOADER.NUM_WORKERS",
+    "DATASETS.FOLDER",
+}
 
 
 def save_model(path: str | Path, model: nn.Module, cfg: CfgNode) -> None:

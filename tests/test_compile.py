@@ -1,0 +1,55 @@
+"""torch.compile of the aggregator: the same numbers, in training alone, and a word where there is no compiler."""
+
+import pytest
+import torch
+from cat_seg_parts import small_model
+from test_checkpointing import ALL, crops, segmentor
+from torch._dynamo.utils import counters
+
+from cat_seg.d2 import CATSeg
+from cat_seg.training import require_compiler, set_checkpointed
+
+
+def test_no_compiler(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ValueError, match=r"needs a C\+\+ compiler, and there is no 'no-such-compiler': install it"):
+        require_compiler("cpu")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="needs Triton on a GPU"):
+        require_compiler("cuda")
+
+
+def compiled(model):
+    parts = {"prompts": ["a {} in the scene"], "average_prompts": False, "synonyms": "first"}
+    return CATSeg(model=model, ignore_label=255, ignored_as_negative=True, compiled=True, **parts)
+
+
+def test_only_training_needs_a_compiler(small_clip, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    model = compiled(small_model(small_clip))
+    assert model.eval()(crops(1))[0]["sem_seg"].shape == (3, 64, 64)
+    assert [*model.state_dict()] == [*segmentor(small_model(small_clip)).state_dict()]
+    with pytest.raises(ValueError, match="needs a C"):
+        model.train()
+
+
+@pytest.mark.slow
+def test_the_same_gradients(small_clip):
+    """With checkpoints too; and what is tested afterwards is not compiled."""
+    plain = segmentor(small_model(small_clip))
+    plain(crops(2))["loss_sem_seg"].backward()
+    for parts in ((), ALL):
+        model = compiled(small_model(small_clip)).train()
+        model.load_state_dict(plain.state_dict())
+        for (name, value), (_, other) in zip(model.named_parameters(), plain.named_parameters(), strict=True):
+            assert value.requires_grad_(other.requires_grad) is value, name
+        set_checkpointed(model.model, parts)
+        model(crops(2))["loss_sem_seg"].backward()
+        found = dict(model.named_parameters())
+        for name, value in plain.named_parameters():
+            if value.grad is not None:
+                torch.testing.assert_close(found[name].grad, value.grad, rtol=1e-4, atol=1e-6, msg=name)
+    graphs = counters["stats"]["unique_graphs"]
+    assert graphs > 0
+    model.eval()(crops(1))
+    assert counters["stats"]["unique_graphs"] == graphs
