@@ -56,6 +56,12 @@ def add_ovss_config(cfg: CfgNode) -> None:
     cfg.LOSS.IGNORE_LABEL = 255
     # Training: iterations between lines in the log, in metrics.json and in TensorBoard, which look back as far.
     cfg.LOG_PERIOD = 20
+    # Also send config, scalars, pictures and scores to Weights & Biases (pip install 'ovss[wandb]'); its environment
+    # variables say as whom and how, such as WANDB_ENTITY and WANDB_MODE=offline. An empty name: one of its own.
+    cfg.WANDB = CfgNode()
+    cfg.WANDB.ENABLED = False
+    cfg.WANDB.PROJECT = "ovss"
+    cfg.WANDB.NAME = ""
     # ADAMW or SGD. SOLVER.CLIP_GRADIENTS.CLIP_TYPE may also be full_model: the norm of all gradients together.
     cfg.SOLVER.OPTIMIZER = "ADAMW"
     # Weight decay of embeddings; SOLVER.WEIGHT_DECAY_NORM is that of norms.
