@@ -32,6 +32,7 @@ SETTINGS = SMALL | {
     "DATASETS.TRAIN": (),
     "DATASETS.TEST": ("scenes_val",),
     "OUTPUT_DIR": "/somewhere/private",
+    "WANDB.ENABLED": True,
 }
 
 
@@ -61,7 +62,7 @@ def differing(first, second, prefix=""):
 def test_a_package_needs_nothing_else(live):
     model, cfg, path = live
     again = hub.load("", ["MODEL.WEIGHTS", str(path), "MODEL.DEVICE", "cpu"])
-    assert differing(cfg, again) == {"OUTPUT_DIR", "MODEL.WEIGHTS", "DATALOADER.NUM_WORKERS"}
+    assert differing(cfg, again) == {"OUTPUT_DIR", "MODEL.WEIGHTS", "DATALOADER.NUM_WORKERS", "WANDB.ENABLED"}
     rebuilt = build_model(again).eval()
     assert model.state_dict().keys() == rebuilt.state_dict().keys()
     assert all(torch.equal(value, rebuilt.state_dict()[key]) for key, value in model.state_dict().items())

@@ -1,5 +1,6 @@
 """Configs and options under the names of CAT-Seg's published code: what they become, what is said, what is refused."""
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cat_seg.released_config import translate
 from ovss import hub
 from ovss.clip.model import CLIP, architecture_config
 from ovss.d2 import config
+from ovss.d2.run import set_up
 
 ROOT = Path(__file__).parent.parent
 HEAD = {
@@ -100,6 +102,7 @@ def write(tmp_path):
         return str(tmp_path / f"{name}.yaml")
 
     config._say.cache_clear()
+    config.take_notes()
     return write
 
 
@@ -162,6 +165,14 @@ def test_it_is_said_once(write, caplog):
     assert arrow in line
     assert "MODEL.PIXEL_MEAN, MODEL.PIXEL_STD: no effect, the second version has no backbone" in file
     assert "MODEL.SEM_SEG_HEAD.TEST_CLASS_JSON: no effect, the words come with the data set" in line
+
+
+def test_it_is_in_the_log_that_opens_afterwards(write, tmp_path, restored_loggers):
+    out = tmp_path / "out"
+    cfg = hub.load(write("vitb_384"), ["OUTPUT_DIR", str(out)])
+    for _ in range(2):
+        set_up(cfg, argparse.Namespace(config_file="", eval_only=True))
+    assert (out / "log.txt").read_text().count("MODEL.PIXEL_MEAN, MODEL.PIXEL_STD: no effect") == 1
 
 
 def test_settings_of_ours_pass_in_silence():

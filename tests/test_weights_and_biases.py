@@ -118,18 +118,13 @@ def test_who_is_not_logged_in_is_told_what_to_do(wandb, config, monkeypatch):
 
 
 def test_a_network_that_is_down_ends_no_run(wandb, config, monkeypatch, caplog):
-    init, modes = wandb.init, []
-
-    def unreachable(mode=None, **settings):
-        modes.append(mode)
-        if mode is None:
-            raise wandb.errors.CommError("connection refused")
-        return init(mode=mode, **settings)
-
-    monkeypatch.setattr(wandb, "init", unreachable)
-    WeightsAndBiases(config, 0).close()
-    assert modes == [None, "offline"]
-    assert "no connection to Weights & Biases: recording for `wandb sync` instead (connection refused)" in caplog.text
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "2")
+    write(config, 0, 1, 1.5)
+    assert "no connection to Weights & Biases: recording for `wandb sync` instead" in caplog.text
+    assert take(wandb, Path(config.OUTPUT_DIR))[3][0]["total_loss"] == 1.5
 
 
 def test_nothing_of_it_is_made_unless_asked_for(config, monkeypatch):

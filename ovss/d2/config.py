@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 # Settings by dotted key, and those of the file that they change or None for a file -> this project's settings, and what
 # became of those with foreign names ("" where there are none).
 Translate = Callable[[Mapping[str, Any], Mapping[str, Any] | None], tuple[dict[str, Any], str]]
+_notes: list[str] = []
 
 
 def add_ovss_config(cfg: CfgNode) -> None:
@@ -173,8 +174,15 @@ def _merge_options(cfg: CfgNode, opts: Sequence[str], base: Mapping[str, Any], t
     cfg.merge_from_list([part for pair in ours.items() for part in pair])
 
 
+def take_notes() -> list[str]:
+    """What loading configs has said since the last call, for a log that was opened after it."""
+    taken, _notes[:] = _notes[:], []
+    return taken
+
+
 @functools.cache  # a program reads its config more than once
 def _say(message: str) -> None:
+    _notes.append(message)
     if comm.get_world_size() == 1:  # the processes of a group read what the one that started them has read
         logger.warning(message)
 

@@ -34,6 +34,7 @@ _LOCAL = {
     "OUTPUT_DIR",
     "DATALOADER.NUM_WORKERS",
     "DATASETS.FOLDER",
+    "WANDB",
 }
 
 

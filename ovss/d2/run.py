@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ovss.d2.api import CfgNode, build_model, comm, default_setup, log_engine, setup_logger
+from ovss.d2.config import take_notes
 from ovss.d2.evaluator import NotWrittenError, evaluate
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,9 @@ def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ovss")
     log_engine(logger)
+    if comm.is_main_process():
+        for note in take_notes():  # said before there was a log
+            logger.info(note)
 
 
 def run_evaluation(cfg: CfgNode, args: argparse.Namespace) -> None:

@@ -80,4 +80,5 @@ def _start(cfg: CfgNode, run_id: str) -> Any:
         raise ValueError(f"WANDB.ENABLED, but wandb refuses: {error} Or set WANDB_MODE=offline") from error
     except wandb.errors.CommError as error:
         logger.warning(f"no connection to Weights & Biases: recording for `wandb sync` instead ({error})")
+        wandb.teardown()  # else the id is in use
         return wandb.init(**settings, mode="offline")
