@@ -14,12 +14,19 @@ logger = logging.getLogger(__name__)
 class PackageModel(HookBase):
     """Writes the packaged model after the last step. For the main process, after the hook that writes checkpoints."""
 
+    def before_train(self) -> None:
+        if self.trainer.start_iter == self.trainer.max_iter:  # the run was killed after the last step
+            self._write()
+
     def after_step(self) -> None:
         if self.trainer.iter + 1 == self.trainer.max_iter:
-            model = getattr(self.trainer.model, "module", self.trainer.model)
-            path = Path(self.trainer.cfg.OUTPUT_DIR) / "model_final"
-            save_model(f"{path}{SUFFIX}", model, self.trainer.cfg)
-            logger.info(f"trained model: {path}.pth to train on, {path}{SUFFIX} to use and to pass on, config inside")
+            self._write()
+
+    def _write(self) -> None:
+        model = getattr(self.trainer.model, "module", self.trainer.model)
+        path = Path(self.trainer.cfg.OUTPUT_DIR) / "model_final"
+        save_model(f"{path}{SUFFIX}", model, self.trainer.cfg)
+        logger.info(f"trained model: {path}.pth to train on, {path}{SUFFIX} to use and to pass on, config inside")
 
 
 class StopTogether(HookBase):

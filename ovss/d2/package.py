@@ -5,6 +5,8 @@ plain YAML of a bounded size.
 """
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -46,6 +48,7 @@ def save_model(path: str | Path, model: nn.Module, cfg: CfgNode) -> None:
 
     Raises:
         ValueError: a path without the suffix of the format.
+        OSError: it cannot be written there.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
@@ -55,7 +58,12 @@ def save_model(path: str | Path, model: nn.Module, cfg: CfgNode) -> None:
     text = yaml.safe_dump(_portable(config, defaults), sort_keys=True, allow_unicode=True)
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     metadata = {FORMAT_KEY: FORMAT, CONFIG_KEY: text}
-    write_atomic(path, lambda file: save_file(tensors, file.name, metadata))
+    try:
+        write_atomic(path, lambda file: save_file(tensors, file.name, metadata))
+    except SafetensorError as error:  # of the disk, whose number is in its words
+        if number := re.search(r"(?:os error|code:) (\d+)", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        raise
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

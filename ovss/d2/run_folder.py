@@ -3,8 +3,10 @@
 Imports files and the standard library.
 """
 
+import errno
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from ovss.d2.resume import checkpoints
 from ovss.files import check_writable, remove_half_written, write_atomic
 
 LOCK = ".lock"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, the user's share is used up, a file's bound is reached
 
 
 @contextmanager
@@ -24,7 +27,8 @@ def training_in(folder: str | Path, *, resume: bool) -> Iterator[None]:
     The lock is the system's and ends with the process, however that ends.
 
     Raises:
-        ValueError: it cannot be written to, another run trains there, or a run left checkpoints there and no `resume`.
+        ValueError: it cannot be written to, another run trains there, or a run left checkpoints there and no `resume`;
+            later, that the disk is full.
     """
     folder = Path(folder)
     check_writable(folder)
@@ -47,7 +51,25 @@ def training_in(folder: str | Path, *, resume: bool) -> Iterator[None]:
                 "overwrite: go on with --resume, or take another folder"
             )
         remove_half_written(folder)
+        with _full_disk_in_words(folder):
+            yield
+
+
+@contextmanager
+def _full_disk_in_words(folder: Path) -> Iterator[None]:
+    before, logging.raiseExceptions = logging.raiseExceptions, False  # the log file is on that disk, too
+    try:
         yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        found = [path.name for path in checkpoints(folder)]
+        raise ValueError(
+            f"{error.filename or folder}: {error.strerror}. What was saved before is whole "
+            f"({', '.join(found[-3:]) or 'no checkpoint yet'}): make room, then go on with --resume"
+        ) from error
+    finally:
+        logging.raiseExceptions = before
 
 
 def cut_metrics(path: Path, start: int) -> None:

@@ -1,0 +1,83 @@
+"""OUTPUT_DIR of a training run: one run at a time, nothing saved is overwritten, half-written files go."""
+
+import errno
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ovss.d2.run_folder import cut_metrics, training_in
+
+HOLD = """
+import sys
+from ovss.d2.run_folder import training_in
+with training_in(sys.argv[1], resume=True):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_one_run_at_a_time_also_after_one_was_killed(holder, tmp_path):
+    message = rf"OUTPUT_DIR {tmp_path}: another run trains there \(process {holder.pid} on .*\): end it first"
+    with pytest.raises(ValueError, match=message), training_in(tmp_path, resume=True):
+        pytest.fail("held twice")
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with training_in(tmp_path, resume=True):
+        pass
+
+
+@pytest.mark.parametrize("name", ["model_0000009.pth", "model_final.pth"])
+def test_a_new_run_does_not_overwrite_another(name, tmp_path):
+    (tmp_path / name).write_bytes(b"weeks of work")
+    with pytest.raises(ValueError, match=rf"holds the checkpoints of a run, such as {name}, .* --resume, or take an"):
+        training_in(tmp_path, resume=False).__enter__()
+    with training_in(tmp_path, resume=True):
+        assert (tmp_path / name).read_bytes() == b"weeks of work"
+
+
+def test_what_is_no_checkpoint_stays_and_half_written_files_go(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for name in ("model_card.pth", "config.yaml", ".model_0000003.pth.0123abcd.tmp"):
+        (folder / name).touch()
+    with training_in(folder, resume=False):
+        assert sorted(os.listdir(folder)) == [".lock", "config.yaml", "model_card.pth"]
+
+
+def test_a_full_disk_in_words(tmp_path):
+    (tmp_path / "model_0000003.pth").touch()
+    for filename, where in ((None, tmp_path), ("a/metrics.json", "a/metrics.json")):
+        message = rf"{where}: No space left on device. What was saved before is whole \(model_0000003.pth\): make room"
+        with pytest.raises(ValueError, match=message), training_in(tmp_path, resume=True):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), filename)
+    with pytest.raises(PermissionError), training_in(tmp_path, resume=True):
+        raise PermissionError(errno.EACCES, "no")
+    with training_in(tmp_path, resume=True):
+        assert not logging.raiseExceptions  # the log file is on that disk, too
+    assert logging.raiseExceptions
+
+
+def test_steps_that_are_run_again_leave_metrics(tmp_path):
+    path = tmp_path / "metrics.json"
+    cut_metrics(path, 4)
+    assert not path.exists()
+    lines = [json.dumps({"iteration": iteration, "total_loss": 0.5}) for iteration in (1, 3, 2, 5, 4)]
+    path.write_text("\n".join(lines) + '\n{"iteration": 3, "tot')
+    cut_metrics(path, 4)
+    assert [json.loads(line)["iteration"] for line in path.read_text().splitlines()] == [1, 3, 2]
