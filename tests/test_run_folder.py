@@ -1,7 +1,6 @@
 """OUTPUT_DIR of a training run: one run at a time, nothing saved is overwritten, half-written files go."""
 
 import errno
-import json
 import logging
 import os
 import signal
@@ -10,7 +9,7 @@ import sys
 
 import pytest
 
-from ovss.d2.run_folder import cut_metrics, training_in
+from ovss.d2.run_folder import training_in
 
 HOLD = """
 import sys
@@ -71,13 +70,3 @@ def test_a_full_disk_in_words(tmp_path):
     with training_in(tmp_path, resume=True):
         assert not logging.raiseExceptions  # the log file is on that disk, too
     assert logging.raiseExceptions
-
-
-def test_steps_that_are_run_again_leave_metrics(tmp_path):
-    path = tmp_path / "metrics.json"
-    cut_metrics(path, 4)
-    assert not path.exists()
-    lines = [json.dumps({"iteration": iteration, "total_loss": 0.5}) for iteration in (1, 3, 2, 5, 4)]
-    path.write_text("\n".join(lines) + '\n{"iteration": 3, "tot')
-    cut_metrics(path, 4)
-    assert [json.loads(line)["iteration"] for line in path.read_text().splitlines()] == [1, 3, 2]

@@ -5,16 +5,14 @@ Imports files and the standard library.
 
 import errno
 import fcntl
-import json
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from operator import methodcaller
 from pathlib import Path
 
 from ovss.d2.resume import checkpoints
-from ovss.files import check_writable, remove_half_written, write_atomic
+from ovss.files import check_writable, remove_half_written
 
 LOCK = ".lock"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, the user's share is used up, a file's bound is reached
@@ -70,18 +68,3 @@ def _full_disk_in_words(folder: Path) -> Iterator[None]:
         ) from error
     finally:
         logging.raiseExceptions = before
-
-
-def cut_metrics(path: Path, start: int) -> None:
-    """Drop the lines of iterations from `start` on, which are run again, and a half-written one, from metrics.json."""
-    if path.is_file():
-        kept = [line for line in path.read_bytes().splitlines(keepends=True) if _iteration(line) < start]
-        write_atomic(path, methodcaller("write", b"".join(kept)))
-
-
-def _iteration(line: bytes) -> float:
-    """Of a line; infinite for half a line."""
-    try:
-        return json.loads(line)["iteration"] if line.endswith(b"\n") else float("inf")
-    except (ValueError, KeyError, TypeError):
-        return float("inf")

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ovss.d2.api import CfgNode, DefaultTrainer, EventWriter, HookBase, comm, hooks
+from ovss.d2.catch_up import CatchUp
 from ovss.d2.checkpoints import Checkpoints
 from ovss.d2.endings import PackageModel, StopTogether
 from ovss.d2.evaluator import NotWrittenError, build_evaluation, evaluate
@@ -19,7 +20,6 @@ from ovss.d2.not_finite import keep_not_finite
 from ovss.d2.precision import autocast_dtype, with_engine_amp
 from ovss.d2.progress import ProgressBar, SamplePictures, in_terminal
 from ovss.d2.resume import newest_checkpoint, read_checkpoint
-from ovss.d2.run_folder import cut_metrics
 from ovss.d2.same_run import check_same_run, run_facts
 from ovss.d2.solver import build_optimizer, clip_gradients
 from ovss.d2.step import NotFinite, Step
@@ -75,7 +75,8 @@ class Trainer(DefaultTrainer):
             self._last_eval_results = self.test(self.cfg, self.model)  # Detectron2's own compares them, where asked to
             return self._last_eval_results
 
-        built: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler()]
+        self.catch_up = CatchUp(self.cfg.LOG_PERIOD)
+        built: list[HookBase] = [self.catch_up, hooks.IterationTimer(), hooks.LRScheduler()]
         self._stop = StopTogether()
         if comm.is_main_process():
             checkpoints = Checkpoints(self.cfg.OUTPUT_DIR, self.cfg.SOLVER.CHECKPOINT_PERIOD, self.keep)
@@ -89,7 +90,7 @@ class Trainer(DefaultTrainer):
         return built
 
     def build_writers(self) -> list[EventWriter]:
-        return build_writers(self.cfg, self.start_iter)
+        return build_writers(self.cfg, self.catch_up.unwritten)
 
     def _build_step(self) -> Step:
         """Raises ValueError for a SOLVER.ACCUMULATE or SOLVER.AMP that cannot be."""
@@ -155,7 +156,8 @@ class Trainer(DefaultTrainer):
         self.start_iter = self.iter + 1
         self.data_loader.batch_sampler.start = self.start_iter
         if comm.is_main_process():
-            cut_metrics(folder / "metrics.json", self.start_iter)
+            ended = state.get("run", {}).get("max_iter") == self.start_iter
+            self.catch_up.cut(folder, self.start_iter, prolonged=ended and self.start_iter < self.max_iter)
 
     def _facts(self) -> dict[str, Any]:
         stream = self.data_loader.dataset

@@ -55,6 +55,9 @@ class EventStorage:
     def histories(self) -> dict[str, HistoryBuffer]:
         return self._histories
 
+    def smoothing_hints(self) -> dict[str, bool]:
+        return self._smoothing_hints
+
     def latest(self) -> dict[str, tuple[float, int]]:
         """The last value of every scalar, and its iteration."""
         return {name: history.values()[-1] for name, history in self._histories.items()}
