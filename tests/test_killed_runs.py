@@ -10,7 +10,7 @@ import torch
 from small_training import CONFIG, SMALL, as_opts, write_squares
 
 from ovss import hub
-from ovss.d2 import checkpoints, package, trainer
+from ovss.d2 import checkpoints, endings, package, trainer
 from ovss.d2.run_folder import training_in
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")
@@ -82,7 +82,7 @@ PLACES = {
     "in the first evaluation": (trainer, "evaluate", 1),
     "in the third evaluation": (trainer, "evaluate", 3),
     "in the evaluation at the end": (trainer, "evaluate", 4),
-    "before the packaged model": (trainer, "save_model", 1),
+    "before the packaged model": (endings, "save_model", 1),
 }
 
 
