@@ -71,7 +71,9 @@ def test_a_loss_is_weighed_by_what_it_is_a_mean_over():
     )
     found = step(batch, data_time=0.5)
     assert found.losses == {"loss_fit": 1.75, "loss_size": 0.0}
-    assert found.scalars() == {"data_time": 0.5, "total_loss": 1.75, **found.losses, "gradient_norm": 3.0}
+    scalars = {"data_time": 0.5, "total_loss": 1.75, **found.losses, "gradient_norm": 3.0}
+    assert found.scalars() == {**scalars, "max_memory": found.max_memory}
+    assert found.max_memory > 50  # MiB; torch alone takes more
     assert model.line.bias.item() == 0.5 * 2 * (2 + 1 + 1 + 1) / 4
     assert not found.stop
 
@@ -174,7 +176,8 @@ def test_float16_finds_its_loss_scale():
     assert (first.loss_scale, first.overflow, step.model.weight.item()) == (65536.0, True, 0.0)
     assert "gradient_norm" not in first.scalars()
     second = step([{}], data_time=0.0)
-    assert second.scalars() == {"data_time": 0.0, "total_loss": 0.0, "loss_scale": 32768.0, "gradient_norm": 1.0}
+    expected = {"data_time": 0.0, "total_loss": 0.0, "loss_scale": 32768.0, "gradient_norm": 1.0}
+    assert second.scalars() == {**expected, "max_memory": second.max_memory}
     assert step.model.weight.item() == -0.25
     step.scaler.load_state_dict({**step.scaler.state_dict(), "scale": 1.0})
     step.model.weight.register_hook(lambda gradient: gradient * math.inf)

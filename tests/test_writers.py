@@ -41,7 +41,9 @@ def test_tensorboard_holds_scalars_pictures_and_the_config(config, tmp_path):
     trainer.train()
     assert trainer.model.training
     found = events(tmp_path / "out")
-    assert {"total_loss", "lr", "gradient_norm", "time", "data_time", "folder/mIoU_gt"} <= set(found.Tags()["scalars"])
+    assert {"total_loss", "lr", "gradient_norm", "time", "data_time", "max_memory", "folder/mIoU_gt"} <= set(
+        found.Tags()["scalars"]
+    )
     assert [event.step for event in found.Scalars("total_loss")] == [1, 3, 4]
     losses = [value for value, _ in trainer.storage.history("total_loss").values()]
     assert found.Scalars("total_loss")[0].value == pytest.approx(np.median(losses[:2]))

@@ -1,5 +1,6 @@
 """How much memory this process has needed so far. Imports torch and the standard library."""
 
+import re
 import resource
 import sys
 
@@ -10,5 +11,7 @@ def peak_memory(device: torch.device) -> float:
     """MiB: the most that tensors on a GPU took, or, on the CPU, the most that the whole process had resident."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 2**10  # of ru_maxrss, in bytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    if sys.platform == "linux":  # whose ru_maxrss starts at that of the process that started this one
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            return int(re.findall(r"^VmHWM:\s+(\d+) kB", file.read(), re.MULTILINE)[0]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ovss.d2.api import comm
+from ovss.d2.memory import peak_memory
 
 Batch = list[dict[str, Any]]
 
@@ -32,6 +33,7 @@ class Findings:
         gradient_norm: of all parameters together, before clipping; infinite where float16 was too small for gradients.
         loss_scale: what losses were multiplied by for float16, else None.
         data_time: the longest that a process waited for its data, in seconds.
+        max_memory: MiB, the most that a process has needed so far, see `peak_memory`.
         unreadable: whether any crop stands in for a picture that cannot be used.
         stop: whether a process was asked to stop.
     """
@@ -41,6 +43,7 @@ class Findings:
     gradient_norm: float
     loss_scale: float | None
     data_time: float
+    max_memory: float
     unreadable: bool
     stop: bool
 
@@ -55,7 +58,7 @@ class Findings:
 
     def scalars(self) -> dict[str, float]:
         """What the engine's storage is given; each loss by itself where there are several."""
-        scalars = {"data_time": self.data_time, "total_loss": self.total}
+        scalars = {"data_time": self.data_time, "max_memory": self.max_memory, "total_loss": self.total}
         if len(self.losses) > 1:
             scalars |= self.losses
         if self.loss_scale is not None:
@@ -154,20 +157,21 @@ class Step:
         `flags`: whether a crop is unreadable, whether to stop.
         """
         scale = self.scaler.scale(self._number(1))
-        numbers = [self._number(number) for number in (data_time, *flags)]
+        numbers = [self._number(number) for number in (data_time, peak_memory(self.device), *flags)]
         row = torch.stack([*losses.values(), norm.double(), scale, *numbers])
         rows = [torch.empty_like(row) for _ in range(comm.get_world_size())]
         if len(rows) > 1:
             dist.all_gather(rows, row)
         else:
             rows = [row]
-        *terms, norms, scales, times, unreadable, stops = torch.stack(rows).T.tolist()
+        *terms, norms, scales, times, memory, unreadable, stops = torch.stack(rows).T.tolist()
         return Findings(
             losses={name: sum(term) / len(rows) for name, term in zip(losses, terms, strict=True)},
             by_process=[dict(zip(losses, term, strict=True)) for term in zip(*terms, strict=True)],
             gradient_norm=norms[0],  # the same in all
             loss_scale=scales[0] if self.scaler.is_enabled() else None,
             data_time=max(times),
+            max_memory=max(memory),
             unreadable=any(unreadable),
             stop=any(stops),
         )

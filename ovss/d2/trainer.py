@@ -181,7 +181,7 @@ class Trainer(DefaultTrainer):
             raise SystemExit(1) from error
         self._stop.together = found.stop
         for name, value in found.scalars().items():
-            self.storage.put_scalar(name, value)
+            self.storage.put_scalar(name, value, smoothing_hint=name not in ("loss_scale", "max_memory"))
         if found.unreadable:
             self.unreadable.report(batch)
 
