@@ -4,8 +4,10 @@ So a run that is resumed goes on as if it had never stopped, and neither the num
 training processes changes what a step sees.
 """
 
+import os
 import random
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -124,8 +126,17 @@ def start_worker(worker: int) -> None:
     A signal to all of a job's processes must not end this one while the last step, or a checkpoint, needs it.
     """
     cv2.setNumThreads(1)  # torch's threads are limited by its DataLoader
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Obey the SIGTERM of the process that started this one, which waits for that, and of no other."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def build_train_loader(cfg: CfgNode) -> DataLoader:
