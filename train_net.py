@@ -5,14 +5,13 @@ train on from it or to evaluate it. Exit code 2: a mistake in what was asked for
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
 from ovss import hub
 from ovss.d2 import catalog
 from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, comm, default_argument_parser
-from ovss.d2.devices import USER_ERRORS, launch_main, plain_message
+from ovss.d2.launch import exit_codes, launch_main
 from ovss.d2.resume import newest_checkpoint
 from ovss.d2.run import run_evaluation, set_up
 from ovss.d2.run_folder import training_in
@@ -74,11 +73,5 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     arguments = parse()
-    try:
+    with exit_codes("train_net.py"):
         launch_main(main, arguments, load(arguments).MODEL.DEVICE)
-    except USER_ERRORS as error:
-        print(f"train_net.py: error: {plain_message(error)}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("train_net.py: interrupted", file=sys.stderr)
-        sys.exit(130)

@@ -43,6 +43,7 @@ def run(entries: Sequence[Entry], args: argparse.Namespace) -> int:
     """Check what all entries need, then evaluate one after the other; see `reproduce`."""
     from ovss.d2.devices import USER_ERRORS, plain_message
     from ovss.d2.run import own_log
+    from ovss.d2.stop import Stopped
 
     opts = {entry.id: options(entry, args) for entry in entries}
     check_weights(entries, args.weights)
@@ -54,7 +55,7 @@ def run(entries: Sequence[Entry], args: argparse.Namespace) -> int:
             with own_log():
                 evaluate_entry(entry, args.num_gpus, opts[entry.id])
         except (*USER_ERRORS, SystemExit) as error:
-            if len(entries) == 1:
+            if len(entries) == 1 or isinstance(error, Stopped):
                 raise
             reason = "see above" if isinstance(error, SystemExit) else plain_message(error)  # a process has said why
             print(f"ovss: {entry.id} failed: {reason}", file=sys.stderr)
@@ -117,7 +118,7 @@ def evaluate_entry(entry: Entry, num_gpus: int, opts: Sequence[str]) -> None:
     """Evaluate in as many processes as train_net.py would; results are in OUTPUT_DIR."""
     from ovss import hub
     from ovss.d2.api import default_argument_parser
-    from ovss.d2.devices import launch_main
+    from ovss.d2.launch import launch_main
 
     args = default_argument_parser().parse_args(_arguments(str(CONFIGS / entry.config), num_gpus, opts))
     launch_main(_process, args, hub.load(args.config_file, args.opts).MODEL.DEVICE)

@@ -1,4 +1,4 @@
-"""What only lite promises alone: files that cannot run code, clear errors, its own launch."""
+"""What only lite promises alone: files that cannot run code, clear errors."""
 
 import logging
 import os
@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from ovss.d2.lite import comm
 from ovss.d2.lite import transforms as lite_T
 from ovss.d2.lite.catalog import DatasetCatalog
 from ovss.d2.lite.checkpoint import DetectionCheckpointer
 from ovss.d2.lite.config import get_cfg
 from ovss.d2.lite.configurable import configurable
 from ovss.d2.lite.evaluation import inference_on_dataset
-from ovss.d2.lite.launch import launch
 from ovss.d2.lite.loader import build_detection_test_loader, share
 
 
@@ -133,20 +131,3 @@ def test_inference_restores_the_mode_after_an_error_and_logs_its_time(caplog):
     with pytest.raises(TypeError):
         inference_on_dataset(model, [1], None)
     assert model.training
-
-
-def test_machines_need_an_address():
-    with pytest.raises(ValueError, match="2 machines"):
-        launch(print, 1, num_machines=2, dist_url="auto")
-
-
-def note_ranks(folder):
-    ranks = comm.all_gather(comm.get_rank())
-    with open(os.path.join(folder, str(comm.get_rank())), "w", encoding="utf-8") as file:
-        file.write(str(ranks))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="launch takes one GPU per process where there are GPUs")
-def test_launch_finds_a_port_by_itself(tmp_path):
-    launch(note_ranks, 2, dist_url="auto", args=(str(tmp_path),))
-    assert [(tmp_path / rank).read_text() for rank in "01"] == ["[0, 1]", "[0, 1]"]

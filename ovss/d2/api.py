@@ -36,7 +36,6 @@ __all__ = [
     "get_event_storage",
     "hooks",
     "inference_on_dataset",
-    "launch",
     "log_engine",
     "setup_logger",
 ]
@@ -88,7 +87,6 @@ if TYPE_CHECKING or ENGINE == "lite":  # the types of lite stand for both
     from ovss.d2.lite.events import EventStorage, get_event_storage
     from ovss.d2.lite.file_io import PathManager
     from ovss.d2.lite.hooks import HookBase
-    from ovss.d2.lite.launch import launch
     from ovss.d2.lite.loader import build_detection_test_loader
     from ovss.d2.lite.logger import setup_logger
     from ovss.d2.lite.lr_scheduler import build_lr_scheduler
@@ -108,7 +106,6 @@ else:
             default_setup,
             defaults,
             hooks,
-            launch,
         )
         from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
         from detectron2.modeling import META_ARCH_REGISTRY, build_model

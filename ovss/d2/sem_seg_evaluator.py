@@ -132,8 +132,8 @@ class SemSegEvaluator(DatasetEvaluator):
         They are in the log before any file is written. Files that cannot be written are in `not_written`, with the
         reason. What an earlier run left unfinished of this set goes away.
         """
+        parts = comm.gather(self._part())  # fails where another process has
         self.ended = True
-        parts = comm.gather(self._part())
         if not comm.is_main_process():
             return None
         scores = self._finish(parts, self.output_dir)

@@ -1,6 +1,6 @@
 """Talk between the processes of one run; each call is also right in a single process. Imports torch.distributed only.
 
-Objects travel pickled, but only between processes that one `launch` started, over their own gloo group.
+Objects travel pickled, but only between the processes of one run, over their own gloo group.
 """
 
 import functools
@@ -43,12 +43,6 @@ def synchronize() -> None:
 def _gloo_group() -> Any:
     """Group of all ranks for Python objects, which stay in CPU memory; None where the default group is gloo itself."""
     return dist.new_group(backend="gloo") if dist.get_backend() == dist.Backend.NCCL else None
-
-
-def leave() -> None:
-    """Leave the group; the last call of a process. A group that is still referenced at exit aborts the interpreter."""
-    _gloo_group.cache_clear()
-    dist.destroy_process_group()
 
 
 def all_gather(data: Any, group: Any = None) -> list[Any]:
