@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable
 
+import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
@@ -15,6 +16,7 @@ def in_processes(count: int, work: Callable[[], object]) -> None:
 
 
 def _joined(rank: int, work: Callable[[], object], count: int, url: str) -> None:
+    torch.set_num_threads(1)  # those of the test's process are not in its fork, which would wait for them
     dist.init_process_group("gloo", init_method=url, rank=rank, world_size=count)
     work()
     dist.barrier()

@@ -134,15 +134,22 @@ def crops(count, size=64):
     ]
 
 
-@pytest.mark.parametrize("mode", ["none", "attention", "image_attention", "full"])
-def test_every_trained_parameter_gets_a_gradient(small_clip, mode):
+@pytest.mark.parametrize("version", ["second", "second, fewer class tokens than classes", "first"])
+@pytest.mark.parametrize("mode", ["none", "attention", "image_attention", "full", "prompt"])
+def test_every_trained_parameter_gets_a_gradient(small_clip, mode, version):
     """Also those that the answer does not depend on, as exact zeros: data-parallel training needs them."""
-    model = small_model(small_clip)
-    segmentor(model, mode)(crops(2))["loss_sem_seg"].backward()
+    if version == "first":
+        model = small_first_model(small_clip)
+    else:
+        model = small_model(small_clip, class_tokens=6 if version == "second" else 2)
+    model.clip.visual.add_prompts(3, 2)
+    trained = segmentor(model, mode)
+    set_trainable(model, mode, backbone=version == "first")
+    trained(crops(2))["loss_sem_seg"].backward()
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert [name for name, parameter in trained.items() if parameter.grad is None] == []
     zero = {name for name, parameter in trained.items() if parameter.grad.abs().max() == 0}
-    assert all("clip.visual.resblocks.3.attn." in name for name in zero)
+    assert all("clip.visual.resblocks.3.attn." in name or "padding" in name for name in zero)
 
 
 def test_a_batch_of_different_words(small_clip):
