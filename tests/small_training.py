@@ -1,5 +1,8 @@
 """A CAT-Seg small enough to train in a test, and pictures of squares to train it on."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +64,17 @@ def as_opts(*settings):
     """KEY VALUE words of dicts, the later ones winning."""
     merged = {key: value for part in settings for key, value in part.items()}
     return [word for key, value in merged.items() for word in (key, str(value))]
+
+
+def start_training(folder, *arguments, settings, **how):
+    """A process that runs train_net.py on the CPU, with its output in a folder; `how` is Popen's."""
+    opts = as_opts(SMALL, settings, {"OUTPUT_DIR": str(folder)})
+    return subprocess.Popen(
+        [sys.executable, "train_net.py", "--config-file", CONFIG, *arguments, *opts],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        **how,
+    )

@@ -4,13 +4,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 
 import pytest
 import torch
-from small_training import CONFIG, ROOT, SMALL, as_opts, write_squares
+from small_training import start_training, write_squares
 
 SCENES = {
     "DATASETS.TRAIN": ("scenes_train_seen",),
@@ -25,16 +24,9 @@ def squares(tmp_path_factory):
 
 
 def start(folder, *arguments, settings):
-    opts = as_opts(SMALL, settings, {"OUTPUT_DIR": str(folder)})
-    return subprocess.Popen(
-        [sys.executable, "train_net.py", "--config-file", CONFIG, *arguments, *opts],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore Ctrl-C
-    )
+    # A shell's background jobs ignore Ctrl-C.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return start_training(folder, *arguments, settings=settings, preexec_fn=heed)
 
 
 def train(folder, *arguments, settings):
