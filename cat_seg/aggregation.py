@@ -22,15 +22,15 @@ def linear_attention(query: Tensor, key: Tensor, value: Tensor, padding: tuple[T
     """Attention with feature map elu + 1 (Katharopoulos et al., ICML 2020) over (..., H, T, d).
 
     `padding` is the key (H,1,d) and value (H,1,d) of a token that is there `count` times more: equal tokens add up to
-    one product, weighted. Values are divided by the number of tokens within, against overflow in half precision.
+    one product, weighted. What is summed over tokens is divided by their number, against overflow in half precision.
     """
     padding_key, padding_value, count = padding
     query, key, padding_key = F.elu(query) + 1, F.elu(key) + 1, F.elu(padding_key) + 1
     tokens = key.shape[-2] + count
     products = key.transpose(-1, -2) @ (value / tokens)
     products = products + count * (padding_key.transpose(-1, -2) @ (padding_value / tokens))
-    total = key.sum(dim=-2) + count * padding_key[..., 0, :]
-    return query @ products / (query @ total.unsqueeze(-1) + EPSILON) * tokens
+    mean = (key / tokens).sum(dim=-2) + count / tokens * padding_key[..., 0, :]
+    return query @ products / (query @ mean.unsqueeze(-1) + EPSILON / tokens)
 
 
 class ClassLayer(nn.Module):

@@ -11,9 +11,19 @@ from torch import Tensor, nn
 DROPPED_LOGIT = -100.0
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision to float32: for sums of many terms, and for differences that it would round away."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def cost_volume(features: Tensor, text: Tensor) -> Tensor:
-    """Cosine of patch features (B,D,h,w) with text embeddings (T,P,D): (B,T,P,h,w), in [-1, 1]."""
-    return torch.einsum("bdhw,tpd->btphw", F.normalize(features, dim=1), F.normalize(text, dim=-1))
+    """Cosine of patch features (B,D,h,w) with text embeddings (T,P,D): (B,T,P,h,w), in [-1, 1].
+
+    Never in half precision: cosines of classes differ by a few hundredths.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        features, text = F.normalize(at_least_float32(features), dim=1), F.normalize(at_least_float32(text), dim=-1)
+        return torch.einsum("bdhw,tpd->btphw", features, text)
 
 
 def most_similar(cost: Tensor, count: int) -> Tensor:

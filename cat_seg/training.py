@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cat_seg.cost import at_least_float32
 from cat_seg.guidance import BackboneGuidance
 from cat_seg.model import CATSeg
 
@@ -110,7 +111,7 @@ def pixel_loss(logits: Tensor, labels: Tensor, ignore_label: int, ignored_as_neg
             would have to be waited for.
         ignored_as_negative: pixels without a label count as "none of the classes" (published); else they are left out.
     """
-    logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    logits = F.interpolate(at_least_float32(logits), size=labels.shape[-2:], mode="bilinear", align_corners=False)
     labelled = labels != ignore_label
     # softplus(x) is the loss of "not this class"; of "this class" it is x less.
     own = logits.gather(1, labels.where(labelled, 0).unsqueeze(1)).squeeze(1)

@@ -85,7 +85,8 @@ class Segmentor(nn.Module):
             if self._embedder is None:
                 self._embedder = TextEmbedder(self.model.clip, on_disk=not self._text_changes)
             rows, classes = vocabulary.phrases(self.synonyms)
-            embeddings = self._embedder(rows, self.prompts, self.average_prompts)
+            with torch.autocast(self.device.type, enabled=False):  # they are kept, also for who computes in float32
+                embeddings = self._embedder(rows, self.prompts, self.average_prompts)
             self._text[vocabulary] = embeddings.to(self.device), torch.tensor(classes, device=self.device)
             while len(self._text) > VOCABULARIES_KEPT:
                 self._text.popitem(last=False)
