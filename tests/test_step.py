@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ovss.d2.api import comm
-from ovss.d2.devices import launch_main
+from ovss.d2.launch import launch_main
 from ovss.d2.step import NotFinite, Step
 
 
