@@ -75,11 +75,11 @@ def at(count, function, before=die):
 PLACES = {
     "before the first step": (trainer.Trainer, "run_step", 1),
     "in the fourth step": (trainer.Trainer, "run_step", 4),
+    "in the sixth step": (trainer.Trainer, "run_step", 6),
     "in the last step": (trainer.Trainer, "run_step", 7),
     "while a checkpoint is written": (checkpoints, "_save", 2),
     "while the last checkpoint is written": (checkpoints, "_save", 4),
     "between a checkpoint and its name": (os, "replace", 6),
-    "in the first evaluation": (trainer, "evaluate", 1),
     "in the third evaluation": (trainer, "evaluate", 3),
     "in the evaluation at the end": (trainer, "evaluate", 4),
     "before the packaged model": (endings, "save_model", 1),

@@ -11,6 +11,7 @@ from ovss.d2.progress import SamplePictures
 from ovss.files import write_atomic
 
 METRICS = "metrics.json"
+_CLOCKS = ("time", "eta_seconds")  # of the run that ended, and not of every step
 
 
 class CatchUp(HookBase):
@@ -32,7 +33,7 @@ class CatchUp(HookBase):
         scalars = {
             name: {"smooth": storage.smoothing_hints()[name], "values": history.values()[-self.period :]}
             for name, history in storage.histories().items()
-            if history.values()[-1][1] >= unwritten
+            if history.values()[-1][1] >= unwritten and name not in _CLOCKS
         }
         return {"unwritten": unwritten, "scalars": scalars}
 
