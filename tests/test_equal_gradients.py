@@ -1,6 +1,7 @@
 """N processes with a share of a batch each find the gradient of one process with all of it, as do micro-batches."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -63,9 +64,12 @@ def gradients(trained, batch, processes=1, accumulate=1):
 
     def work():
         share = len(batch) // processes
-        optimizer = torch.optim.SGD(parameters, lr=0.0)
         step = Step(
-            model=create_ddp_model(trained), optimizer=optimizer, loss_weight=trained.loss_weight, accumulate=accumulate
+            model=create_ddp_model(trained),
+            optimizer=torch.optim.SGD(parameters, lr=0.0),
+            loss_weight=trained.loss_weight,
+            clip=lambda: torch.nn.utils.clip_grad_norm_(parameters, math.inf),
+            accumulate=accumulate,
         )
         loss = step(batch[comm.get_rank() * share :][:share], 0.0).total
         if comm.is_main_process():
