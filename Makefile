@@ -27,9 +27,10 @@ tests: $(READY)
 	    --cov=ovss.pruning --cov=ovss.metrics --cov=ovss.datasets --cov-report= \
 	    --cov-fail-under=95 $(PYTEST_ARGS)
 
-bench: $(READY)         ## speed: models, evaluation (beside Detectron2's where it is installed), preparation
+bench: $(READY)         ## speed: models, evaluation (beside Detectron2's where it is installed), loader, preparation
 	$(RUN) benchmarks/cliptrase.py
 	$(RUN) benchmarks/evaluation.py
+	$(RUN) benchmarks/loader.py
 	$(RUN) benchmarks/preparation.py
 
 tiny-clip: $(READY)     ## train the embedded CLIP again

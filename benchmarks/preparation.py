@@ -31,15 +31,20 @@ def draw(root: Path, count: int) -> None:
     for folder in folders:
         folder.mkdir(parents=True)
         folder.with_name("train2017").mkdir()
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     for index in range(count):
-        y, x = random.uniform(0, HEIGHT, REGIONS), random.uniform(0, WIDTH, REGIONS)
-        nearest = np.argmin((rows[..., None] - y) ** 2 + (columns[..., None] - x) ** 2, axis=2)
-        values = random.choice([0, *range(91, 182), 255], REGIONS).astype(np.uint8)
-        Image.fromarray(values[nearest]).save(folders[0] / f"{index:012d}.png")
-        grain = random.integers(-NOISE, NOISE + 1, (HEIGHT, WIDTH, 3))
-        photo = np.clip(values[nearest][..., None] + grain, 0, 255).astype(np.uint8)
+        labels, photo = draw_pair(random, [0, *range(91, 182), 255])
+        Image.fromarray(labels).save(folders[0] / f"{index:012d}.png")
         Image.fromarray(photo).save(folders[1] / f"{index:012d}.jpg")
+
+
+def draw_pair(random: np.random.Generator, values: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (H,W) uint8, regions of one of the values each around random points, and the photo (H,W,3)."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    y, x = random.uniform(0, HEIGHT, REGIONS), random.uniform(0, WIDTH, REGIONS)
+    nearest = np.argmin((rows[..., None] - y) ** 2 + (columns[..., None] - x) ** 2, axis=2)
+    labels = random.choice(values, REGIONS).astype(np.uint8)[nearest]
+    grain = random.integers(-NOISE, NOISE + 1, (HEIGHT, WIDTH, 3))
+    return labels, np.clip(labels[..., None] + grain, 0, 255).astype(np.uint8)
 
 
 def seconds(command: list[str], root: Path) -> float:

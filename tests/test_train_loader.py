@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from ovss import hub
 from ovss.d2.catalog import register
-from ovss.d2.train_loader import StepSampler, TrainingStream, build_train_loader, start_worker
+from ovss.d2.train_loader import StepSampler, TrainingStream, build_train_loader, start_worker, use_one_thread
 from ovss.images import ImageError
 from ovss.vocabulary import Vocabulary
 
@@ -162,6 +162,7 @@ def test_each_process_reads_its_own_crops_alone_and_a_resumed_one_not_what_came_
 
 def loaded(mapper, timeout=0):
     """What a loading process makes of the first record."""
+    use_one_thread()
     dataset = TrainingStream(RECORDS, mapper, 3, 1)
     settings = {"num_workers": 1, "collate_fn": list, "worker_init_fn": start_worker, "timeout": timeout}
     return next(iter(DataLoader(dataset, **settings)))[0]
@@ -184,6 +185,19 @@ def test_a_loading_process_that_dies_or_hangs_ends_the_run():
         loaded(lambda record: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(RuntimeError, match="timed out after 1 seconds"):
         loaded(lambda record: time.sleep(3), timeout=1)
+
+
+def test_loading_processes_start_where_opencv_has_had_threads(tmp_path):
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (7, 7), 0)
+        time.sleep(0.5)  # its threads sleep then, and a forked process that ended them would hang
+        settings = {"DATALOADER.NUM_WORKERS": 1, "DATALOADER.TIMEOUT": 30}
+        loader = build_train_loader(hub.load(CONFIG, as_opts(SMALL, write_squares(tmp_path), settings)))
+        assert len(next(iter(loader))) == 4
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_settings_of_the_processes(tmp_path):

@@ -125,11 +125,21 @@ def start_worker(worker: int) -> None:
 
     A signal to all of a job's processes must not end this one while the last step, or a checkpoint, needs it.
     """
-    cv2.setNumThreads(1)  # torch's threads are limited by its DataLoader
+    use_one_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def use_one_thread() -> None:
+    """Let OpenCV compute in one thread; of torch, the DataLoader sees to it.
+
+    Only where it does not yet: a forked process that changes the number waits for ever for the threads of its parent.
+    So the parent has to do it first.
+    """
+    if cv2.getNumThreads() != 1:
+        cv2.setNumThreads(1)
 
 
 def _end_with_parent() -> None:
@@ -140,7 +150,7 @@ def _end_with_parent() -> None:
 
 
 def build_train_loader(cfg: CfgNode) -> DataLoader:
-    """Lists of this process's crops, one for each of SOLVER.MAX_ITER steps.
+    """Lists of this process's crops, one for each of SOLVER.MAX_ITER steps. OpenCV has one thread here from then on.
 
     Raises:
         ValueError: a data set without records, or a batch that the processes cannot share.
@@ -156,6 +166,7 @@ def build_train_loader(cfg: CfgNode) -> DataLoader:
     stream = TrainingStream(records, mapper, seed, steps * batch, allowed)
     sampler = StepSampler(steps=steps, batch=batch, rank=comm.get_rank(), processes=comm.get_world_size())
     workers = cfg.DATALOADER.NUM_WORKERS
+    use_one_thread()
     return DataLoader(
         stream,
         batch_sampler=sampler,
