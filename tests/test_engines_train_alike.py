@@ -14,11 +14,12 @@ ROOT = Path(__file__).parent.parent
 STEPS = 50
 
 
-def losses(engine, folder, *options):
+def losses(engine, folder, options):
     """The loss of every step of the quickstart's first."""
+    opts = {"OUTPUT_DIR": folder, "SOLVER.MAX_ITER": STEPS, "LOG_PERIOD": 1, "DATASETS.TEST": (), "VIS_PERIOD": 0}
+    words = [str(word) for pair in {**opts, **options}.items() for word in pair]
     done = subprocess.run(
-        [sys.executable, "train_net.py", "--config-file", "configs/quickstart/cat_seg.yaml", "OUTPUT_DIR", str(folder)]
-        + ["SOLVER.MAX_ITER", str(STEPS), "LOG_PERIOD", "1", "DATASETS.TEST", "()", "VIS_PERIOD", "0", *options],
+        [sys.executable, "train_net.py", "--config-file", "configs/quickstart/cat_seg.yaml", *words],
         cwd=ROOT,
         env={**os.environ, "OVSS_ENGINE": engine, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -31,8 +32,8 @@ def losses(engine, folder, *options):
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_both_engines_lose_alike(precision, tmp_path):
-    amp = ["SOLVER.AMP.ENABLED", str(precision != "float32")]
-    lite, real = (losses(engine, tmp_path / engine, *amp) for engine in ("lite", "detectron2"))
+    amp = {"SOLVER.AMP.ENABLED": precision != "float32"}
+    lite, real = (losses(engine, tmp_path / engine, amp) for engine in ("lite", "detectron2"))
     assert len(lite) == STEPS
     assert real == pytest.approx(lite, abs=1e-4)
     assert sum(lite[-10:]) < 0.8 * sum(lite[:10])
