@@ -57,7 +57,7 @@ def deaf(args, device):
 
 def load(args, device):
     """Every process takes batches from loading processes, for ever."""
-    for _ in DataLoader(range(10**9), num_workers=1):
+    for _ in DataLoader(range(10**9), num_workers=1, collate_fn=list):
         mark(args)
         time.sleep(0.01)
 

@@ -2,14 +2,11 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-import uuid
-from pathlib import Path
 
 import launch_jobs
 import pytest
+from programs import Program, wait_until
 
 from ovss.d2 import supervisor
 from ovss.d2.api import default_argument_parser
@@ -29,44 +26,11 @@ def run_here(job, folder, processes=2):
     launch_main(job, args, "cpu")
 
 
-class Program:
-    """A program of two processes, all that it starts, and what it prints."""
-
-    def __init__(self, job, folder):
-        self.mark, self.folder = f"OVSS_TEST_RUN={uuid.uuid4()}", folder
-        name, value = self.mark.split("=")
-        self.launcher = subprocess.Popen(
-            [sys.executable, launch_jobs.__file__, job, str(folder), "--num-gpus", "2"],
-            env={**os.environ, name: value},
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore Ctrl-C
-        )
-        wait_until(lambda: all((folder / f"pid_{rank}").exists() for rank in (0, 1)))
-
-    def end(self):
-        """Exit code and lines of an ended launcher, of which nothing is left."""
-        _, errors = self.launcher.communicate(timeout=60)
-        wait_until(lambda: not self.left())
-        return self.launcher.returncode, errors.splitlines()
-
-    def left(self):
-        """Command lines of the run's processes, found by their environment; zombies have none."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if self.mark.encode() in (process / "environ").read_bytes():
-                    found.append((process / "cmdline").read_bytes())
-            except OSError:  # another user's, or gone
-                continue
-        return found
-
-
-def wait_until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
+def at_work(job, folder):
+    """A program of two processes that both have begun."""
+    program = Program([launch_jobs.__file__, job, str(folder), "--num-gpus", "2"])
+    wait_until(lambda: all((folder / f"pid_{rank}").exists() for rank in (0, 1)))
+    return program
 
 
 def test_the_first_error_is_told_not_those_that_follow(tmp_path, capfd):
@@ -105,7 +69,7 @@ def test_a_process_that_does_not_listen_is_killed(tmp_path, capfd, monkeypatch):
 
 def test_ctrl_c_ends_all_with_one_line(tmp_path):
     """Each process has a loading process."""
-    program = Program("load", tmp_path)
+    program = at_work("load", tmp_path)
     assert len(program.left()) >= 5
     program.launcher.send_signal(signal.SIGINT)
     assert program.end() == (130, ["launch_jobs.py: interrupted"])
@@ -114,12 +78,12 @@ def test_ctrl_c_ends_all_with_one_line(tmp_path):
 @pytest.mark.parametrize("whom", ["launcher", "process"])
 def test_sigterm_to_any_process_stops_all(whom, tmp_path):
     """Also where it reaches one that waits for the others."""
-    program = Program("wait_for", tmp_path)
+    program = at_work("wait_for", tmp_path)
     os.kill(program.launcher.pid if whom == "launcher" else int((tmp_path / "pid_1").read_text()), signal.SIGTERM)
     assert program.end() == (143, [])
 
 
 def test_a_killed_launcher_takes_all_with_it(tmp_path):
-    program = Program("load", tmp_path)
+    program = at_work("load", tmp_path)
     program.launcher.kill()
     assert program.end()[0] == -signal.SIGKILL
