@@ -41,6 +41,15 @@ def test_one_run_at_a_time_also_after_one_was_killed(holder, tmp_path):
         pass
 
 
+def test_a_file_system_without_locks(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    with training_in(tmp_path, resume=False):
+        assert "cannot be locked (No locks available): see to it that no other run trains there" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["model_0000009.pth", "model_final.pth"])
 def test_a_new_run_does_not_overwrite_another(name, tmp_path):
     (tmp_path / name).write_bytes(b"weeks of work")

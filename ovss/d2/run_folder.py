@@ -10,11 +10,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from ovss.d2.resume import checkpoints
 from ovss.files import check_writable, remove_half_written
 
+logger = logging.getLogger(__name__)
 LOCK = ".lock"
+HELD = (errno.EACCES, errno.EAGAIN)  # by another process; other errors are of a file system without locks
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, the user's share is used up, a file's bound is reached
 
 
@@ -31,17 +34,7 @@ def training_in(folder: str | Path, *, resume: bool) -> Iterator[None]:
     folder = Path(folder)
     check_writable(folder)
     with open(folder / LOCK, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, it is not passed on to loading processes
-        except OSError as error:
-            file.seek(0)
-            who = file.read().strip() or "unknown"
-            raise ValueError(
-                f"OUTPUT_DIR {folder}: another run trains there (process {who}): end it first, or take another folder"
-            ) from error
-        file.truncate(0)
-        file.write(f"{os.getpid()} on {os.uname().nodename}")
-        file.flush()
+        _lock(file, folder)
         there = checkpoints(folder)
         if there and not resume:
             raise ValueError(
@@ -51,6 +44,24 @@ def training_in(folder: str | Path, *, resume: bool) -> Iterator[None]:
         remove_half_written(folder)
         with _full_disk_in_words(folder):
             yield
+
+
+def _lock(file: TextIO, folder: Path) -> None:
+    """Take the lock and note in it whose it is."""
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, it is not passed on to loading processes
+    except OSError as error:
+        if error.errno not in HELD:
+            logger.warning(f"{folder} cannot be locked ({error.strerror}): see to it that no other run trains there")
+            return
+        file.seek(0)
+        who = file.read().strip() or "unknown"
+        raise ValueError(
+            f"OUTPUT_DIR {folder}: another run trains there (process {who}): end it first, or take another folder"
+        ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()} on {os.uname().nodename}")
+    file.flush()
 
 
 @contextmanager
