@@ -7,6 +7,7 @@ import errno
 import fcntl
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,7 +67,10 @@ def _lock(file: TextIO, folder: Path) -> None:
 
 @contextmanager
 def _full_disk_in_words(folder: Path) -> Iterator[None]:
-    before, logging.raiseExceptions = logging.raiseExceptions, False  # the log file is on that disk, too
+    log, logging.raiseExceptions = logging.raiseExceptions, False  # the log file is on that disk, too
+    tell = threading.excepthook
+    # TensorBoard's thread ends with the error, which its writer then raises here.
+    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else tell(args)
     try:
         yield
     except OSError as error:
@@ -78,4 +82,5 @@ def _full_disk_in_words(folder: Path) -> Iterator[None]:
             f"({', '.join(found[-3:]) or 'no checkpoint yet'}): make room, then go on with --resume"
         ) from error
     finally:
-        logging.raiseExceptions = before
+        logging.raiseExceptions = log
+        threading.excepthook = tell
