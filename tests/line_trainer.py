@@ -3,12 +3,14 @@
 import itertools
 import json
 import math
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from ovss.d2 import api
+from ovss.d2.step import Step
 
 RECORDS = [{"x": [float(i % 3), float(i % 4)], "y": float(i % 5)} for i in range(12)]
 
@@ -27,6 +29,19 @@ class Fit(nn.Module):
 
 class Trainer(api.DefaultTrainer):
     """Trains on the same four records at every step; a weight is its score."""
+
+    @cached_property
+    def step(self):
+        norm = partial(nn.utils.clip_grad_norm_, [*self.model.parameters()], math.inf)
+        return Step(model=self.model, optimizer=self.optimizer, loss_weight=len, clip=norm)
+
+    @cached_property
+    def batches(self):
+        return iter(self.data_loader)
+
+    def run_step(self):
+        for name, value in self.step(next(self.batches), data_time=0.0).scalars().items():
+            self.storage.put_scalar(name, value)
 
     @classmethod
     def build_model(cls, cfg):

@@ -65,7 +65,7 @@ def test_a_loss_that_is_not_finite_ends_training_before_it_spoils_the_weights(tm
             return iter([good, good, [{"x": [1.0, 1.0], "y": math.nan}], good])
 
     trainer = Spoiled(settings(tmp_path, MAX_ITER=4))
-    with pytest.raises(FloatingPointError, match=r"iteration.*2(.|\n)*loss_fit.*nan"):
+    with pytest.raises(FloatingPointError, match="loss_fit nan"):
         trainer.train()
     model, _, _ = by_hand(settings(tmp_path, MAX_ITER=4), steps=2)
     assert torch.equal(parameters(trainer.model), parameters(model))

@@ -144,9 +144,10 @@ def test_each_engine_resumes_the_checkpoints_of_the_other(first, tmp_path, resto
     real_cfg = real_get_cfg()
     real_cfg.merge_from_other_cfg(cfg)
     trainers = [(DefaultTrainer, cfg), (RealTrainer, real_cfg)][:: 1 if first == "lite" else -1]
-    lite_hooks = {"build_hooks": lambda self: usual_hooks(self, hooks, JSONWriter)}
+    lite_own = {name: vars(Trainer)[name] for name in ("step", "batches", "run_step")}
+    lite_own["build_hooks"] = lambda self: usual_hooks(self, hooks, JSONWriter)
     for step, (base, config) in enumerate(trainers):
-        trainer = type("Fitting", (base,), methods | (lite_hooks if base is DefaultTrainer else {}))(config)
+        trainer = type("Fitting", (base,), methods | (lite_own if base is DefaultTrainer else {}))(config)
         trainer.resume_or_load(resume=True)
         assert trainer.start_iter == 3 * step
         trainer.train()

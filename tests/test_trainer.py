@@ -71,6 +71,43 @@ def test_the_loss_falls(start):
     assert sum(losses[-8:]) < 0.6 * sum(losses[:8])
 
 
+class Gradients(HookBase):
+    """Notes how many trained parameters have a gradient when all should."""
+
+    def __init__(self):
+        self.without = []
+
+    def after_backward(self):
+        trained = [parameter for parameter in self.trainer.model.parameters() if parameter.requires_grad]
+        self.without.append(sum(parameter.grad is None for parameter in trained))
+
+
+def test_hooks_come_between_gradients_and_step(start):
+    trainer, gradients = start(SOLVER__MAX_ITER=2, DATASETS__TEST=()), Gradients()
+    trainer.register_hooks([gradients])
+    trainer.train()
+    assert gradients.without == [0, 0]
+
+
+@pytest.mark.parametrize("accumulate", [0, 3])
+def test_micro_batches_must_share_a_batch(start, accumulate):
+    with pytest.raises(ValueError, match=rf"SOLVER.ACCUMULATE {accumulate} must divide the 4 crops of each process"):
+        start(SOLVER__ACCUMULATE=accumulate)
+
+
+@pytest.mark.parametrize("ignored_as_negative", [True, False])
+def test_micro_batches_take_the_steps_of_the_whole_batch(start, ignored_as_negative):
+    """Of crops with shares of labelled pixels that differ."""
+    settings = {"DATASETS__TEST": (), "SOLVER__MAX_ITER": 1, "LOSS__IGNORED_AS_NEGATIVE": ignored_as_negative}
+    found = []
+    for accumulate in (1, 2, 4):
+        trainer = start(str(accumulate), SOLVER__ACCUMULATE=accumulate, **settings)
+        trainer.train()
+        found.append([trainer.storage.history(name).latest() for name in ("total_loss", "gradient_norm")])
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+    assert found[2] == pytest.approx(found[0], rel=1e-5)
+
+
 def with_noise(trainer):
     """The trainer of a model that draws: its logits are noisy."""
     trainer.model.model.aggregator.register_forward_hook(lambda module, given, logits: logits + torch.rand(1))

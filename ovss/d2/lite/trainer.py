@@ -1,19 +1,15 @@
 """The training loop: model, optimizer, schedule and loader of a config, with hooks around every step. Imports torch."""
 
 import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, reduce
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from fvcore.common.config import CfgNode
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ovss.d2.lite import comm, hooks, modeling
+from ovss.d2.lite import hooks, modeling
 from ovss.d2.lite.checkpoint import DetectionCheckpointer
 from ovss.d2.lite.events import EventStorage
 from ovss.d2.lite.lr_scheduler import build_lr_scheduler
@@ -105,35 +101,8 @@ class DefaultTrainer:
             getattr(hook, moment)()
 
     def run_step(self) -> None:
-        """One step of the optimizer on the sum of the model's losses for one batch."""
-        assert self.model.training, "the model was left in evaluation mode"
-        start = time.perf_counter()
-        batch = next(self._batches)
-        data_time = time.perf_counter() - start
-        losses: dict[str, Tensor] = self.model(batch)
-        self.optimizer.zero_grad()
-        reduce(torch.add, losses.values()).backward()
-        self._record(losses, data_time)
-        self.optimizer.step()
-
-    @cached_property
-    def _batches(self) -> Iterator:
-        return iter(self.data_loader)
-
-    def _record(self, losses: Mapping[str, Tensor], data_time: float) -> None:
-        """Record the losses, means over the processes, and the longest wait for data.
-
-        Raises:
-            FloatingPointError: a loss that is not finite, in all processes, before it can spoil the weights.
-        """
-        everyone = comm.all_gather({"data_time": data_time, **{name: loss.item() for name, loss in losses.items()}})
-        means = {name: float(np.mean([one[name] for one in everyone])) for name in losses}
-        total = sum(means.values())
-        if not np.isfinite(total):
-            raise FloatingPointError(f"the loss is not finite at iteration {self.iter}: {means}")
-        waited = max(one["data_time"] for one in everyone)
-        for name, value in {"data_time": waited, "total_loss": total, **(means if len(means) > 1 else {})}.items():
-            self.storage.put_scalar(name, value)
+        """One step of the optimizer, which puts its scalars into `storage`."""
+        raise NotImplementedError(f"{type(self).__name__} must define run_step()")
 
     def state_dict(self) -> dict[str, Any]:
         states = {type(hook).__qualname__: hook.state_dict() for hook in self._hooks}
