@@ -36,7 +36,7 @@ def fail(args, device):
 def mistake(args, device):
     """The last process meets a mistake of the user."""
     if comm.get_rank() == comm.get_world_size() - 1:
-        raise ValueError("SOLVER.BASE_LR -1: must be positive")
+        raise ValueError(f"SOLVER.BASE_LR -1: must be positive{' and' * 10**6} small")
     comm.synchronize()
 
 

@@ -94,6 +94,13 @@ def test_two_machines(tmp_path):
     check_told(tmp_path, 2)
 
 
+def test_a_port_that_is_taken_is_a_mistake_of_the_user(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ValueError, match=f"process 0: the processes cannot meet at {url}: "):
+            launch_main(launch_jobs.tell, arguments(tmp_path, "--num-gpus", "2", "--dist-url", url), "cpu")
+
+
 def test_torchrun(tmp_path):
     finish(job(tmp_path, before=("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")))
     check_told(tmp_path, 2)

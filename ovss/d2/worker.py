@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from typing import NoReturn
@@ -29,6 +29,7 @@ Main = Callable[[argparse.Namespace, str], None]
 TIMEOUT = timedelta(minutes=30)
 # From SIGTERM to SIGKILL, in seconds: time for the step, the checkpoint and what an evaluation has counted.
 STOP_SECONDS = 120.0
+TEXT_HALF = 5000  # characters of a failure's text; a pipe holds 64 KB
 STOPPED = 128 + signal.SIGTERM  # exit code of a process that SIGTERM has stopped
 
 
@@ -58,7 +59,14 @@ def run_spawned(
     multiprocessing.set_start_method(start_method, force=True)
     os.setpgid(0, 0)  # Ctrl-C is the supervisor's alone, and what this process starts can be ended with it
     threading.Thread(target=_stop_without_parent, daemon=True).start()
-    run_in_group(place, main, args, device, failures.send)
+    run_in_group(place, main, args, device, lambda failure: failures.send(_shortened(failure)))
+
+
+def _shortened(failure: Failure) -> Failure:
+    """Beginning and end of what is longer than a pipe holds: it is read when this process has ended."""
+    if len(failure.text) <= 2 * TEXT_HALF:
+        return failure
+    return replace(failure, text=f"{failure.text[:TEXT_HALF]} ... {failure.text[-TEXT_HALF:]}")
 
 
 def _stop_without_parent() -> None:
@@ -110,14 +118,19 @@ def _join(place: Place, device: str) -> None:
     else:
         gpu = torch.device("cuda", torch.device(device).index or place.local_rank)
         torch.cuda.set_device(gpu)
-    dist.init_process_group(
-        "nccl" if gpu else "gloo",
-        init_method=place.url,
-        world_size=place.world_size,
-        rank=place.rank,
-        timeout=TIMEOUT,
-        device_id=gpu,
-    )
+    try:
+        dist.init_process_group(
+            "nccl" if gpu else "gloo",
+            init_method=place.url,
+            world_size=place.world_size,
+            rank=place.rank,
+            timeout=TIMEOUT,
+            device_id=gpu,
+        )
+    except RuntimeError as error:  # a name that is unknown, a port that is taken, a machine that never came
+        if isinstance(error, dist.DistBackendError):  # NCCL itself
+            raise
+        raise ValueError(f"the processes cannot meet at {place.url}: {str(error).splitlines()[0]}") from error
     if hasattr(comm, "create_local_process_group"):  # Detectron2's own launcher does this for its users' code
         comm.create_local_process_group(place.local_size)
     comm.synchronize()  # a slow starter must not eat the time-out of the first real exchange
