@@ -72,8 +72,8 @@ def add_ovss_config(cfg: CfgNode) -> None:
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.0
     # Micro-batches that each process cuts its share of a batch into: memory of one, gradients of all.
     cfg.SOLVER.ACCUMULATE = 1
-    # What SOLVER.AMP.ENABLED computes in: bfloat16 has float32's range; float16, which Detectron2 takes, is finer but
-    # needs scaled losses, as GPUs before Ampere do. Both published models were trained without.
+    # What SOLVER.AMP.ENABLED computes in: bfloat16, which has float32's range, or float16, which Detectron2 takes and
+    # GPUs before Ampere need; it is finer, and losses are scaled for it. The published models were trained without.
     cfg.SOLVER.AMP.DTYPE = "bfloat16"
     # Name of the test protocol whose values these are (configs/protocols), shown with every result.
     cfg.TEST.PROTOCOL = ""
