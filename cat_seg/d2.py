@@ -101,11 +101,10 @@ def build_guidance(cfg: CfgNode, clip: CLIP) -> tuple[CLIPGuidance | BackboneGui
 
 def load_imagenet(model: CATSegModel, weights: str) -> None:
     """Give the appearance backbone, where there is one, the weights that its training starts from."""
-    if isinstance(model.guidance, BackboneGuidance):
-        if weights:
-            load_backbone(model.guidance.backbone, weights)
-        else:
-            logger.warning("MODEL.CAT_SEG.BACKBONE_WEIGHTS is empty: the appearance backbone is random")
+    if isinstance(model.guidance, BackboneGuidance) and weights:
+        load_backbone(model.guidance.backbone, weights)
+    elif isinstance(model.guidance, BackboneGuidance):
+        logger.warning("MODEL.CAT_SEG.BACKBONE_WEIGHTS is empty: the appearance backbone is random")
 
 
 @META_ARCH_REGISTRY.register()
@@ -174,10 +173,8 @@ class CATSeg(Segmentor):
             raise ValueError(f"a batch of crops with {len(vocabularies)} vocabularies: training needs one")
         vocabulary = vocabularies.pop()
         phrases, classes = self.phrases(vocabulary)
-        if self.text_trains:
-            text = embed_phrases(self.model.clip, phrases, self.average_prompts)
-        else:
-            text, _ = self.text(vocabulary)
+        trains = self.text_trains
+        text = embed_phrases(self.model.clip, phrases, self.average_prompts) if trains else self.text(vocabulary)[0]
         # Moved one by one, since a stack of pinned tensors would not be pinned, and a copy of it would be waited for.
         images, labels = (
             torch.stack([batched_input[key].to(self.device, non_blocking=True) for batched_input in batched_inputs])
