@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ovss.d2 import api
+from ovss.d2.schedule import LRScheduler
 from ovss.d2.step import Step
 
 RECORDS = [{"x": [float(i % 3), float(i % 4)], "y": float(i % 5)} for i in range(12)]
@@ -67,7 +68,7 @@ class Trainer(api.DefaultTrainer):
 def usual_hooks(trainer, hooks, json_writer):
     """Those of Detectron2's own trainer, from either engine."""
     cfg, folder = trainer.cfg, Path(trainer.cfg.OUTPUT_DIR)
-    built = [hooks.IterationTimer(), hooks.LRScheduler()]
+    built = [hooks.IterationTimer(), LRScheduler()]
     if api.comm.is_main_process():
         built.append(hooks.PeriodicCheckpointer(trainer.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD))
     built.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: trainer.test(cfg, trainer.model)))

@@ -21,6 +21,7 @@ from ovss.d2.precision import autocast_dtype, with_engine_amp
 from ovss.d2.progress import ProgressBar, SamplePictures, in_terminal
 from ovss.d2.resume import newest_checkpoint, read_checkpoint
 from ovss.d2.same_run import check_same_run, run_facts
+from ovss.d2.schedule import LRScheduler
 from ovss.d2.solver import build_optimizer, clip_gradients
 from ovss.d2.step import NotFinite, Step
 from ovss.d2.stop import Stopped, sigterm_noted, stop_requested
@@ -76,7 +77,7 @@ class Trainer(DefaultTrainer):
             return self._last_eval_results
 
         self.catch_up = CatchUp(self.cfg.LOG_PERIOD)
-        built: list[HookBase] = [self.catch_up, hooks.IterationTimer(), hooks.LRScheduler()]
+        built: list[HookBase] = [self.catch_up, hooks.IterationTimer(), LRScheduler()]
         self._stop = StopTogether()
         if comm.is_main_process():
             checkpoints = Checkpoints(self.cfg.OUTPUT_DIR, self.cfg.SOLVER.CHECKPOINT_PERIOD, self.keep)

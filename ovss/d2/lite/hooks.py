@@ -1,17 +1,15 @@
-"""What happens around the steps of a training run: timing, learning rates, checkpoints, evaluation, writing.
+"""What happens around the steps of a training run: timing, checkpoints, evaluation, writing.
 
-A hook sees its trainer as `self.trainer`. Imports fvcore and torch.
+A hook sees its trainer as `self.trainer`. Imports fvcore.
 """
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from fvcore.common.checkpoint import PeriodicCheckpointer as FvcorePeriodicCheckpointer
-from torch.optim import Optimizer
 
 from ovss.d2.lite import comm
 from ovss.d2.lite.writers import EventWriter
@@ -73,34 +71,6 @@ class IterationTimer(HookBase):
         if self._seconds:
             mean = sum(self._seconds) / len(self._seconds)
             logger.info(f"training took {total}, hooks included; {mean:.4f} s per iteration without them")
-
-
-class LRScheduler(HookBase):
-    """Records the learning rate as "lr" and steps the trainer's scheduler, after every iteration."""
-
-    def before_train(self) -> None:
-        self._group = _summary_group(self.trainer.optimizer)
-
-    def after_step(self) -> None:
-        lr = self.trainer.optimizer.param_groups[self._group]["lr"]
-        self.trainer.storage.put_scalar("lr", lr, smoothing_hint=False)
-        self.trainer.scheduler.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.trainer.scheduler.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.trainer.scheduler.load_state_dict(state_dict)
-
-
-def _summary_group(optimizer: Optimizer) -> int:
-    """Index of the parameter group whose rate is shown: the largest, or one of the commonest rate if all have one."""
-    groups = optimizer.param_groups
-    sizes = [len(group["params"]) for group in groups]
-    if max(sizes) > 1:
-        return sizes.index(max(sizes))
-    rates = [group["lr"] for group in groups]
-    return rates.index(Counter(rates).most_common(1)[0][0])
 
 
 class PeriodicCheckpointer(FvcorePeriodicCheckpointer, HookBase):
