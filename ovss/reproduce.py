@@ -6,6 +6,7 @@ Imported only when it runs; the table is `ovss.published`, the evaluation that o
 import argparse
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ def run(entries: Sequence[Entry], args: argparse.Namespace) -> int:
     from ovss.d2.run import own_log
     from ovss.d2.stop import Stopped
 
+    check_launch()
     opts = {entry.id: options(entry, args) for entry in entries}
     check_weights(entries, args.weights)
     pictures = {entry.id: count_pictures(entry, opts[entry.id]) for entry in entries}
@@ -74,6 +76,16 @@ def options(entry: Entry, args: argparse.Namespace) -> list[str]:
     opts = ["DATASETS.TEST", f'("{entry.dataset}",)', *entry.settings]
     opts += [entry.weights.setting, args.weights] if args.weights else []
     return [*opts, *args.opts, "OUTPUT_DIR", str(Path(args.output) / entry.id)]
+
+
+def check_launch() -> None:
+    """Raise ValueError under a torchrun of several processes: they end with the first evaluation, before the table."""
+    from ovss.d2.api import default_argument_parser
+    from ovss.d2.placement import from_torchrun
+
+    place = from_torchrun(os.environ, default_argument_parser().parse_args([]))
+    if place and place.world_size > 1:
+        raise ValueError("ovss reproduce starts its processes itself: give --num-gpus N, without torchrun")
 
 
 def check_weights(entries: Sequence[Entry], path: str | None) -> None:

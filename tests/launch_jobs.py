@@ -22,8 +22,11 @@ def tell(args, device):
 
 
 def mark(args):
-    """Say that this process is at work."""
-    (Path(args.folder) / f"pid_{comm.get_rank()}").write_text(str(os.getpid()))
+    """Say that this process is at work: once, for a reader must never find an empty file."""
+    path = Path(args.folder) / f"pid_{comm.get_rank()}"
+    if not path.exists():
+        path.with_suffix(".new").write_text(str(os.getpid()))
+        path.with_suffix(".new").rename(path)
 
 
 def fail(args, device):

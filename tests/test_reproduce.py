@@ -112,6 +112,17 @@ def test_mistakes_end_before_the_work(case, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_torchrun_is_refused(tmp_path, monkeypatch, capsys):
+    numbers = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": "29500"}
+    for name, value in {**numbers, "MASTER_ADDR": "localhost"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["reproduce", "--output", str(tmp_path / "out"), "cliptrase-224-voc20"]) == 2
+    assert capsys.readouterr().err == (
+        "ovss: error: ovss reproduce starts its processes itself: give --num-gpus N, without torchrun\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_weights_that_do_not_fit_end_it(entry, tmp_path, restored_loggers):
     wrong = tmp_path / "weights.pt"
     wrong.write_bytes(b"no weights")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 
 import launch_jobs
@@ -29,8 +30,17 @@ def run_here(job, folder, processes=2):
 def at_work(job, folder):
     """A program of two processes that both have begun."""
     program = Program([launch_jobs.__file__, job, str(folder), "--num-gpus", "2"])
-    wait_until(lambda: all((folder / f"pid_{rank}").exists() for rank in (0, 1)))
+    wait_until_at_work(folder)
     return program
+
+
+def wait_until_at_work(folder):
+    wait_until(lambda: all((folder / f"pid_{rank}").exists() for rank in (0, 1)))
+
+
+def below_torchrun(job, folder):
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    return Program([*torchrun, launch_jobs.__file__, job, str(folder)])
 
 
 def test_the_first_error_is_told_not_those_that_follow(tmp_path, capfd):
@@ -87,3 +97,43 @@ def test_a_killed_launcher_takes_all_with_it(tmp_path):
     program = at_work("load", tmp_path)
     program.launcher.kill()
     assert program.end()[0] == -signal.SIGKILL
+
+
+def test_a_process_that_is_killed_ends_the_other_machine_s_too(tmp_path):
+    """Each has one; the loopback stands for the network."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    where = f"--num-gpus 1 --num-machines 2 --dist-url tcp://127.0.0.1:{port} --machine-rank".split()
+    machines = [Program([launch_jobs.__file__, "wait_for", str(tmp_path), *where, rank]) for rank in "01"]
+    wait_until_at_work(tmp_path)
+    start = time.monotonic()
+    os.kill(int((tmp_path / "pid_1").read_text()), signal.SIGKILL)
+    (code, lines), (its_code, its_lines) = (machine.end() for machine in machines)
+    assert time.monotonic() - start < supervisor.GRACE_SECONDS + 30  # on a busy machine; no time-out of torch's
+    assert (code, its_code) == (1, 128 + signal.SIGKILL)
+    assert lines[-1].startswith("process 0 failed: another process has left (")
+    assert its_lines[-1].startswith("process 1 failed: pid ")
+
+
+@pytest.mark.parametrize(
+    ("job", "told"),
+    [("fail", "Traceback (most recent call last):"), ("mistake", "SOLVER.BASE_LR -1: must be positive")],
+)
+def test_torchrun_ends_with_a_process_that_fails(job, told, tmp_path):
+    """The failure is told once, by its process; the code is torchrun's own."""
+    code, lines = below_torchrun(job, tmp_path).end()
+    assert code == 1
+    (line,) = [line for line in lines if line.startswith("process 1 failed: ")]
+    assert told in line
+    assert all("another process has left" in line for line in lines if line.startswith("process 0 failed: "))
+
+
+def test_ctrl_c_of_torchrun_leaves_no_process(tmp_path):
+    """Each of its processes has a loading process."""
+    program = below_torchrun("load", tmp_path)
+    wait_until_at_work(tmp_path)
+    program.launcher.send_signal(signal.SIGINT)
+    code, lines = program.end()
+    assert code != 0
+    assert not [line for line in lines if line.startswith("process ")]
