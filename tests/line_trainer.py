@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ovss.d2 import api
+from ovss.d2.checkpoints import Checkpoints
 from ovss.d2.schedule import LRScheduler
 from ovss.d2.step import Step
 
@@ -70,12 +71,20 @@ def usual_hooks(trainer, hooks, json_writer):
     cfg, folder = trainer.cfg, Path(trainer.cfg.OUTPUT_DIR)
     built = [hooks.IterationTimer(), LRScheduler()]
     if api.comm.is_main_process():
-        built.append(hooks.PeriodicCheckpointer(trainer.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD))
+        built.append(Checkpoints(folder, cfg.SOLVER.CHECKPOINT_PERIOD))
     built.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: trainer.test(cfg, trainer.model)))
     if api.comm.is_main_process():
         folder.mkdir(exist_ok=True)
         built.append(hooks.PeriodicWriter([json_writer(str(folder / "metrics.json"))]))
     return built
+
+
+def resume(trainer, path):
+    """Go on after a checkpoint, as `resume_or_load` of Detectron2's trainer does; lite leaves it to its subclass."""
+    content = torch.load(path, weights_only=True)
+    trainer.model.load_state_dict(content["model"])
+    trainer.load_state_dict(content["trainer"])
+    trainer.start_iter = trainer.iter + 1
 
 
 def settings(folder, **solver):

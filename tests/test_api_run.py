@@ -49,17 +49,6 @@ def test_inference_on_dataset_runs_in_eval_mode_without_gradients():
         api.inference_on_dataset(model, loader, [Count("a"), Count("a")])
 
 
-def test_checkpointer_loads_what_it_saved_and_bare_state_dicts(tmp_path):
-    source, target = nn.Linear(2, 1), nn.Linear(2, 1)
-    api.DetectionCheckpointer(source, str(tmp_path)).save("whole", iteration=5)
-    assert api.DetectionCheckpointer(target).load(str(tmp_path / "whole.pth")) == {"iteration": 5}
-    torch.testing.assert_close(target.weight, source.weight)
-    torch.save(nn.Linear(2, 1).state_dict(), tmp_path / "bare.pth")
-    api.DetectionCheckpointer(target).load(str(tmp_path / "bare.pth"))
-    assert not torch.equal(target.weight, source.weight)
-    assert api.DetectionCheckpointer(target).load("") == {}
-
-
 def test_build_model_by_its_registered_name():
     name = "TestApiModel"
     if name not in api.META_ARCH_REGISTRY:  # a registry cannot forget

@@ -1,20 +1,15 @@
 """What only lite promises alone: files that cannot run code, clear errors."""
 
 import logging
-import os
-import pickle
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
 from torch import nn
 
 from ovss.d2.lite import transforms as lite_T
 from ovss.d2.lite.catalog import DatasetCatalog
-from ovss.d2.lite.checkpoint import DetectionCheckpointer
 from ovss.d2.lite.config import get_cfg
 from ovss.d2.lite.configurable import configurable
 from ovss.d2.lite.evaluation import inference_on_dataset
@@ -60,36 +55,6 @@ def test_configurable_in_the_wrong_form():
         Bare(get_cfg())
     with pytest.raises(TypeError, match="must be named cfg"):
         configurable(from_config=lambda config: {})(lambda: None)(get_cfg())
-
-
-class Evil:
-    def __reduce__(self):
-        return os.mkdir, (os.environ["EVIL_PLACE"],)
-
-
-def test_hostile_and_broken_checkpoints_end_in_one_message_and_run_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv("EVIL_PLACE", str(tmp_path / "made_by_the_checkpoint"))
-    torch.save({"model": Evil()}, tmp_path / "evil.pth")
-    (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"model": Evil()}))
-    torch.save([1, 2], tmp_path / "list.pth")
-    for name in ("noise.pth", "noise.safetensors"):
-        (tmp_path / name).write_bytes(b"\x07noise" * 9)
-    model = nn.Linear(2, 1)
-    before = model.weight.clone()
-    for path in sorted(tmp_path.iterdir()):
-        with pytest.raises(ValueError, match=rf"{path.name}: expected tensors in a \.safetensors file or in a \.pth"):
-            DetectionCheckpointer(model).load(str(path))
-    with pytest.raises(ValueError, match=r"absent\.pth: no such file"):
-        DetectionCheckpointer(model).load(str(tmp_path / "absent.pth"))
-    assert not (tmp_path / "made_by_the_checkpoint").exists()
-    torch.testing.assert_close(model.weight, before)
-
-
-def test_checkpointer_loads_safetensors(tmp_path):
-    source, target = nn.Linear(2, 1), nn.Linear(2, 1)
-    save_file(source.state_dict(), tmp_path / "weights.safetensors")
-    DetectionCheckpointer(target).load(str(tmp_path / "weights.safetensors"))
-    torch.testing.assert_close(target.weight, source.weight)
 
 
 def test_share_by_hand():

@@ -3,18 +3,10 @@
 import pytest
 import torch
 from line_trainer import RECORDS, Fit, settings
-from torch import nn
 
 from ovss.d2.lite import transforms as T
-from ovss.d2.lite.checkpoint import DetectionCheckpointer
 from ovss.d2.lite.config import get_cfg
 from ovss.d2.lite.trainer import DefaultTrainer
-
-
-def test_a_resume_from_nowhere_names_the_file(tmp_path):
-    (tmp_path / "last_checkpoint").write_text("model_0000009.pth")
-    with pytest.raises(ValueError, match=r"model_0000009\.pth: no such file; check .*last_checkpoint"):
-        DetectionCheckpointer(nn.Linear(2, 1), str(tmp_path)).resume_or_load("", resume=True)
 
 
 def test_what_a_trainer_leaves_open_is_named():

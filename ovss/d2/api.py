@@ -15,15 +15,12 @@ __all__ = [
     "CfgNode",
     "DatasetCatalog",
     "DatasetEvaluator",
-    "DatasetEvaluators",
     "DefaultTrainer",
-    "DetectionCheckpointer",
     "EventStorage",
     "EventWriter",
     "HookBase",
     "JSONWriter",
     "MetadataCatalog",
-    "PathManager",
     "T",
     "build_detection_test_loader",
     "build_lr_scheduler",
@@ -79,13 +76,11 @@ if TYPE_CHECKING or ENGINE == "lite":  # the types of lite stand for both
     from ovss.d2.lite import comm, hooks
     from ovss.d2.lite import transforms as T
     from ovss.d2.lite.catalog import DatasetCatalog, MetadataCatalog
-    from ovss.d2.lite.checkpoint import DetectionCheckpointer
     from ovss.d2.lite.config import CfgNode, get_cfg
     from ovss.d2.lite.configurable import configurable
     from ovss.d2.lite.engine import default_argument_parser, default_setup
-    from ovss.d2.lite.evaluation import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
+    from ovss.d2.lite.evaluation import DatasetEvaluator, inference_on_dataset
     from ovss.d2.lite.events import EventStorage, get_event_storage
-    from ovss.d2.lite.file_io import PathManager
     from ovss.d2.lite.hooks import HookBase
     from ovss.d2.lite.loader import build_detection_test_loader
     from ovss.d2.lite.logger import setup_logger
@@ -95,7 +90,6 @@ if TYPE_CHECKING or ENGINE == "lite":  # the types of lite stand for both
     from ovss.d2.lite.writers import EventWriter, JSONWriter
 else:
     try:
-        from detectron2.checkpoint import DetectionCheckpointer
         from detectron2.config import CfgNode, configurable, get_cfg
         from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
         from detectron2.data import transforms as T
@@ -107,12 +101,11 @@ else:
             defaults,
             hooks,
         )
-        from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
+        from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
         from detectron2.modeling import META_ARCH_REGISTRY, build_model
         from detectron2.solver import build_lr_scheduler
         from detectron2.utils import comm
         from detectron2.utils.events import EventStorage, EventWriter, JSONWriter, get_event_storage
-        from detectron2.utils.file_io import PathManager
         from detectron2.utils.logger import setup_logger
 
         from ovss.d2.amend import amend

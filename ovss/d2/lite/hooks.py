@@ -1,6 +1,6 @@
-"""What happens around the steps of a training run: timing, checkpoints, evaluation, writing.
+"""What happens around the steps of a training run: timing, evaluation, writing.
 
-A hook sees its trainer as `self.trainer`. Imports fvcore.
+A hook sees its trainer as `self.trainer`. Imports lite's own.
 """
 
 import logging
@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-
-from fvcore.common.checkpoint import PeriodicCheckpointer as FvcorePeriodicCheckpointer
 
 from ovss.d2.lite import comm
 from ovss.d2.lite.writers import EventWriter
@@ -71,16 +69,6 @@ class IterationTimer(HookBase):
         if self._seconds:
             mean = sum(self._seconds) / len(self._seconds)
             logger.info(f"training took {total}, hooks included; {mean:.4f} s per iteration without them")
-
-
-class PeriodicCheckpointer(FvcorePeriodicCheckpointer, HookBase):
-    """Saves model_<iteration> every `period` iterations, and model_final after the last."""
-
-    def before_train(self) -> None:
-        self.max_iter = self.trainer.max_iter
-
-    def after_step(self) -> None:
-        self.step(self.trainer.iter)
 
 
 class EvalHook(HookBase):

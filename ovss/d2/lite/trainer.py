@@ -10,7 +10,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ovss.d2.lite import hooks, modeling
-from ovss.d2.lite.checkpoint import DetectionCheckpointer
 from ovss.d2.lite.events import EventStorage
 from ovss.d2.lite.lr_scheduler import build_lr_scheduler
 from ovss.d2.lite.parallel import create_ddp_model
@@ -22,7 +21,7 @@ class DefaultTrainer:
     """Trains the model of a config for SOLVER.MAX_ITER steps; a subclass says how to load and optimize, and what
     happens around every step.
 
-    `iter` is the step now running. Checkpoints hold "model" and "trainer" (step, optimizer, hooks), as Detectron2's.
+    `iter` is the step now running. `state_dict` (step, optimizer, hooks) has the layout of Detectron2's.
     """
 
     storage: EventStorage
@@ -34,7 +33,6 @@ class DefaultTrainer:
         self.data_loader = self.build_train_loader(cfg)
         self.model = create_ddp_model(model).train()
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
-        self.checkpointer = DetectionCheckpointer(self.model, cfg.OUTPUT_DIR, trainer=self)
         self.iter = self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self._hooks: list[hooks.HookBase] = []
@@ -68,12 +66,6 @@ class DefaultTrainer:
         for hook in filter(None, hooks):
             hook.trainer = self
             self._hooks.append(hook)
-
-    def resume_or_load(self, resume: bool = True) -> None:
-        """Go on from the last checkpoint in OUTPUT_DIR, or, where there is none or not `resume`, load MODEL.WEIGHTS."""
-        self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
-        if resume and self.checkpointer.has_checkpoint():
-            self.start_iter = self.iter + 1
 
     def train(self) -> None:
         """Run steps `start_iter` to `max_iter`."""
