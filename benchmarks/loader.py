@@ -28,20 +28,19 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.preparation import draw_pair
+from benchmarks.records import memory_table
 from ovss import hub
 from ovss.d2 import catalog
 from ovss.d2.api import ENGINE, CfgNode
-from ovss.d2.records import PackedRecords
 from ovss.d2.train_labels import CropInput
-from ovss.d2.train_loader import TrainingStream, build_train_loader, start_worker
+from ovss.d2.train_loader import build_train_loader
 from ovss.d2.train_mapper import TrainMapper
 from ovss.images import read_image
 from ovss.vocabulary import Vocabulary
 
-NAME, CLASSES, PICTURES, BATCH, COCO_RECORDS = "benchmark_loader", 171, 64, 4, 118_287
+NAME, CLASSES, PICTURES, BATCH = "benchmark_loader", 171, 64, 4
 CONFIG = Path(__file__).resolve().parent.parent / "configs/cat_seg/vitb_384.yaml"
 Record = dict[str, str]
 Mapper = Callable[[Any], dict]
@@ -155,49 +154,6 @@ def stages(mapper: TrainMapper, records: Sequence[Record]) -> dict[str, float]:
         mapper(record)
         times.setdefault("all, with padding and tensors", []).append(1000 * (time.perf_counter() - marks[-1][1]))
     return {name: statistics.median(values) for name, values in times.items()}
-
-
-class MemoryAfter(Dataset):
-    """Item 0: MiB that this process shares with none, at first and once it has looked at every record."""
-
-    def __init__(self, stream: TrainingStream):
-        self.stream = stream
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, _: int) -> tuple[float, float]:
-        before = private_memory()
-        for place in range(len(self.stream)):
-            self.stream[place]
-        return before, private_memory()
-
-
-def private_memory() -> float:
-    """Of this process, in MiB; Linux."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
-
-
-def no_crop(record: Record) -> dict:
-    return {}
-
-
-def memory_table() -> None:
-    """Two ways to hold the records of COCO-Stuff, in a forked loading process."""
-    places = (f"/datasets/coco-stuff/{{}}/train2017/{index:012d}" for index in range(COCO_RECORDS))
-    listed = [
-        {"file_name": f"{place}.jpg".format("images"), "sem_seg_file_name": f"{place}.png".format("annotations")}
-        for place in places
-    ]
-    print(f"\n| {COCO_RECORDS} records | private MiB at first | after all were read |\n|---|---:|---:|")
-    for name, records in (("a list of dicts", listed), ("this project", PackedRecords(listed))):
-        stream = TrainingStream(records, no_crop, 0, COCO_RECORDS)
-        loader = DataLoader(
-            MemoryAfter(stream), None, num_workers=1, worker_init_fn=start_worker, multiprocessing_context="fork"
-        )
-        before, after = next(iter(loader))
-        print(f"| {name} | {before:.0f} | {after:.0f} |")
 
 
 def main() -> None:
