@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 
 import pytest
 import torch
@@ -133,6 +134,18 @@ def test_a_batch_without_any_label(small_clip, as_negative):
     whole = gradients(trained, batch)
     assert (whole.abs().max() > 0) == as_negative
     assert (gradients(trained, batch, 2) - whole).abs().max() < 1e-6
+
+
+def test_torch_has_nothing_to_warn_of():
+    """Of any version, told of buffers as Detectron2's trainer does or not."""
+
+    def work():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for settings in ({}, {"broadcast_buffers": False}):
+                create_ddp_model(torch.nn.Linear(1, 1), **settings)
+
+    in_processes(2, work)
 
 
 @pytest.mark.parametrize("as_negative", [True, False])

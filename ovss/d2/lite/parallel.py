@@ -1,5 +1,6 @@
 """One model in all processes of a run, whose gradients they share. Imports torch and `comm`."""
 
+import inspect
 from typing import Any
 
 import torch
@@ -28,7 +29,10 @@ def create_ddp_model(model: nn.Module, **settings: Any) -> nn.Module:
         "broadcast_buffers": False,  # nothing in a model of this project changes but what is trained
         "gradient_as_bucket_view": True,
     }
-    parallel = DistributedDataParallel(model, **{**defaults, **settings})
+    settings = {**defaults, **settings}
+    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters:  # what newer torch calls it
+        settings["forward_sync_buffers"] = settings.pop("broadcast_buffers")
+    parallel = DistributedDataParallel(model, **settings)
     if not on_gpu:
         parallel.register_comm_hook(None, mean_in_rank_order)
     return parallel
