@@ -6,7 +6,7 @@ Shapes: B crops, K classes, H W pixels of the labels, h w of the logits.
 import importlib.util
 import os
 import re
-import shutil
+import subprocess
 import sys
 from collections.abc import Collection, Mapping
 
@@ -84,11 +84,13 @@ def require_compiler(device: str) -> None:
             raise ValueError("MODEL.COMPILE needs Triton on a GPU: pip install triton, or MODEL.COMPILE False")
         return
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    if shutil.which(compiler) is None:
+    try:
+        subprocess.run([compiler, "--version"], capture_output=True, check=True)  # as torch looks for it
+    except (OSError, subprocess.CalledProcessError) as error:
         raise ValueError(
-            f"MODEL.COMPILE needs a C++ compiler, and there is no {compiler!r}: install it, name another in the "
-            "environment variable CXX, or set MODEL.COMPILE False"
-        )
+            f"MODEL.COMPILE needs a C++ compiler, and {compiler!r} does not run: install it, name another in the "
+            "environment variable CXX (one command without options), or set MODEL.COMPILE False"
+        ) from error
 
 
 def idle(model: CATSeg) -> Tensor:

@@ -1,5 +1,7 @@
 """torch.compile of the aggregator: the same numbers, in training alone, and a word where there is no compiler."""
 
+import re
+
 import pytest
 import torch
 from cat_seg_parts import small_model
@@ -10,10 +12,15 @@ from cat_seg.d2 import CATSeg
 from cat_seg.training import require_compiler, set_checkpointed
 
 
-def test_no_compiler(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(ValueError, match=r"needs a C\+\+ compiler, and there is no 'no-such-compiler': install it"):
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false", "g++ -O2", ""])
+def test_no_compiler(compiler, monkeypatch):
+    """None of that name, one that fails, one with options, none at all: torch takes none of them."""
+    monkeypatch.setenv("CXX", compiler)
+    with pytest.raises(ValueError, match=rf"needs a C\+\+ compiler, and '{re.escape(compiler)}' does not run: install"):
         require_compiler("cpu")
+
+
+def test_no_compiler_of_a_gpu(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="needs Triton on a GPU"):
         require_compiler("cuda")
