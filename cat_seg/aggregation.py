@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cat_seg.cost import CostEmbedding, cost_volume, most_similar, restore
+from cat_seg.cost import CostEmbedding, at_least_float32, cost_volume, most_similar, restore
 from cat_seg.decoder import MAPS_AT_ONCE, Decoder
 from cat_seg.guidance import guided
 from cat_seg.swin import SpatialLayer, Windows, lay_windows
@@ -22,15 +22,19 @@ def linear_attention(query: Tensor, key: Tensor, value: Tensor, padding: tuple[T
     """Attention with feature map elu + 1 (Katharopoulos et al., ICML 2020) over (..., H, T, d).
 
     `padding` is the key (H,1,d) and value (H,1,d) of a token that is there `count` times more: equal tokens add up to
-    one product, weighted. What is summed over tokens is divided by their number, against overflow in half precision.
+    one product, weighted. Never in half precision, whose elu + 1 is 0 where float32's is small, so that no weight would
+    be left to divide by, and whose products overflow; the result has the type of `value`.
     """
     padding_key, padding_value, count = padding
-    query, key, padding_key = F.elu(query) + 1, F.elu(key) + 1, F.elu(padding_key) + 1
-    tokens = key.shape[-2] + count
-    products = key.transpose(-1, -2) @ (value / tokens)
-    products = products + count * (padding_key.transpose(-1, -2) @ (padding_value / tokens))
-    mean = (key / tokens).sum(dim=-2) + count / tokens * padding_key[..., 0, :]
-    return query @ products / (query @ mean.unsqueeze(-1) + EPSILON / tokens)
+    with torch.autocast(value.device.type, enabled=False):
+        query, key, padding_key = (F.elu(at_least_float32(x)) + 1 for x in (query, key, padding_key))
+        values, padding_value = at_least_float32(value), at_least_float32(padding_value)
+        tokens = key.shape[-2] + count
+        products = key.transpose(-1, -2) @ (values / tokens)
+        products = products + count * (padding_key.transpose(-1, -2) @ (padding_value / tokens))
+        mean = (key / tokens).sum(dim=-2) + count / tokens * padding_key[..., 0, :]
+        attended = query @ products / (query @ mean.unsqueeze(-1) + EPSILON / tokens)
+    return attended.to(value.dtype)
 
 
 class ClassLayer(nn.Module):
