@@ -153,6 +153,7 @@ DAMAGE = {
     "empty": lambda data: b"",
     "zeros": lambda data: bytes(len(data)),
     "no checkpoint": lambda data: b"a letter to someone",
+    "wrong end": lambda data: data[:-40] + bytes([data[-40] ^ 255]) + data[-39:],  # where a ZIP says how to read it
 }
 
 

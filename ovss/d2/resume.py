@@ -84,11 +84,11 @@ def _read_whole(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            try:
+        try:
+            with zipfile.ZipFile(path) as archive:
                 record = archive.testzip()
-            except Exception as error:  # of a damaged archive: zipfile, zlib, struct, a length that makes no sense
-                raise ValueError(f"{path}: damaged ({error})") from error
+        except Exception as error:  # of a damaged archive: zipfile, zlib, struct, a length that makes no sense
+            raise ValueError(f"{path}: damaged ({error})") from error
         if record is not None:
             raise ValueError(f"{path}: damaged, {record} does not have its checksum")
     content = read_content(path)
