@@ -129,11 +129,12 @@ def test_torchrun_ends_with_a_process_that_fails(job, told, tmp_path):
     assert all("another process has left" in line for line in lines if line.startswith("process 0 failed: "))
 
 
-def test_ctrl_c_of_torchrun_leaves_no_process(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_torchrun_that_is_ended_leaves_no_process(number, tmp_path):
     """Each of its processes has a loading process."""
     program = below_torchrun("load", tmp_path)
     wait_until_at_work(tmp_path)
-    program.launcher.send_signal(signal.SIGINT)
+    program.launcher.send_signal(number)
     code, lines = program.end()
     assert code != 0
     assert not [line for line in lines if line.startswith("process ")]

@@ -19,7 +19,7 @@ from ovss.d2.api import default_argument_parser
 from ovss.d2.devices import USER_ERRORS, plain_message, resolve_devices
 from ovss.d2.placement import check_machines, from_torchrun, on_this_machine
 from ovss.d2.supervisor import ProcessFailed, supervise
-from ovss.d2.worker import Failure, Main, run_in_group
+from ovss.d2.worker import Failure, Main, run_in_group, stop_without
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ def launch_main(main: Main, args: argparse.Namespace, device: str) -> None:
     if resolved != device:
         logger.warning(f"{option} {asked} on {torch.cuda.device_count()} GPUs: running on the CPU")
     if place and place.world_size > 1:
+        stop_without(os.getppid())  # torchrun, which may be killed
         run_in_group(place, main, args, resolved, lambda failure: _tell(place.rank, failure))
     given = "" if args.dist_url in ("auto", default_argument_parser().get_default("dist_url")) else args.dist_url
     check_machines(args, given)

@@ -29,6 +29,7 @@ Main = Callable[[argparse.Namespace, str], None]
 TIMEOUT = timedelta(minutes=30)
 # From SIGTERM to SIGKILL, in seconds: time for the step, the checkpoint and what an evaluation has counted.
 STOP_SECONDS = 120.0
+PARENT_SECONDS = 0.5  # between two looks whether what started a process is still there
 TEXT_HALF = 5000  # characters of a failure's text; a pipe holds 64 KB
 STOPPED = 128 + signal.SIGTERM  # exit code of a process that SIGTERM has stopped
 
@@ -58,7 +59,9 @@ def run_spawned(
     """
     multiprocessing.set_start_method(start_method, force=True)
     os.setpgid(0, 0)  # Ctrl-C is the supervisor's alone, and what this process starts can be ended with it
-    threading.Thread(target=_stop_without_parent, daemon=True).start()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    stop_without(int(parent.pid or 0))
     run_in_group(place, main, args, device, lambda failure: failures.send(_shortened(failure)))
 
 
@@ -69,14 +72,19 @@ def _shortened(failure: Failure) -> Failure:
     return replace(failure, text=f"{failure.text[:TEXT_HALF]} ... {failure.text[-TEXT_HALF:]}")
 
 
-def _stop_without_parent() -> None:
-    """Stop this process, in order, when the one that started it is no more; by force if that takes too long."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(STOP_SECONDS)
-    os.killpg(0, signal.SIGKILL)
+def stop_without(parent: int) -> None:
+    """From now on: stop this process, in order, when its parent is another; by force if that takes too long."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(STOP_SECONDS)
+        if os.getpgrp() == os.getpid():  # torchrun's processes may be in the group of who started it
+            os.killpg(0, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_in_group(
