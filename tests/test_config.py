@@ -33,6 +33,8 @@ BAD_OPTIONS = [
     (["MODEL.CLIPTRACE.EPS", "1"], "unknown key MODEL.CLIPTRACE.EPS; did you mean MODEL.CLIPTRASE.EPS"),
     (["NONSENSE", "1"], "unknown key NONSENSE; did you mean"),
     (["MODEL.CLIPTRASE.MIN_POINTS", "three"], "command line: Type mismatch .*MIN_POINTS"),
+    (["MODEL.DEVICE", "cpu", "--num-gpus", "2"], "--num-gpus stands after the settings KEY VALUE: options come before"),
+    (["MODEL.DEVICE", "cpu", "--resume"], "--resume stands after the settings"),
     (["MODEL.CLIP.NAME"], "pairs of KEY VALUE, got 1 words: MODEL.CLIP.NAME"),
     (["DATASETS.TEST", "('folder',)"], "DATASETS.FOLDER.IMAGES is empty: give it a path"),
 ]

@@ -44,6 +44,8 @@ def load_config(
         source = f"config file {config_file}"
         base = _explained(cfg, source, lambda: _merge_yaml(cfg, config_file, translate))
     cfg.CONFIG_NAME = cfg.CONFIG_NAME or _name_of(config_file)
+    if late := next((word for word in opts[::2] if word.startswith("-")), None):
+        raise ValueError(f"{late} stands after the settings KEY VALUE: options come before them")
     if len(opts) % 2:
         raise ValueError(f"settings come as pairs of KEY VALUE, got {len(opts)} words: {' '.join(opts)}")
     _explained(cfg, "command line", lambda: _merge_options(cfg, opts, base, translate))
