@@ -199,6 +199,15 @@ def test_the_packaged_model_is_there_before_the_last_evaluation(start, tmp_path,
             assert torch.equal(saved.get_tensor(key), value)
 
 
+def test_the_log_says_why_training_has_failed(start, monkeypatch, caplog):
+    trainer = start(DATASETS__TEST=())
+    monkeypatch.setattr(trainer.step, "optimizer", None)
+    with pytest.raises(AttributeError):
+        trainer.train()
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert record.message.startswith("training has failed: ")
+
+
 def test_weights_are_loaded_by_the_model(start, tmp_path):
     first = start(DATASETS__TEST=(), SOLVER__MAX_ITER=1)
     first.train()

@@ -65,5 +65,8 @@ def test_too_many_end_all_processes(damaged, tmp_path):
     printed = "".join(process.communicate(timeout=300))
     assert process.returncode == 2, printed[-3000:]
     assert "2 training pictures cannot be used, DATALOADER.MAX_UNREADABLE is 1: " in printed
+    log = (tmp_path / "out/log.txt").read_text()
+    assert "training has failed: 2 training pictures cannot be used" in log
+    assert "Traceback" not in log + printed
     assert len((tmp_path / "out/unreadable.txt").read_text().splitlines()) == 2
     assert not (tmp_path / "out/model_final.pth").exists()

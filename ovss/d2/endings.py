@@ -1,14 +1,39 @@
 """How a training run ends: with the packaged model after its last step, or where SIGTERM stops it. Imports the seam."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ovss.d2.api import HookBase, comm
 from ovss.d2.checkpoints import Checkpoints
+from ovss.d2.devices import USER_ERRORS, plain_message
 from ovss.d2.package import SUFFIX, save_model
 from ovss.d2.stop import Stopped
 
 logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def failure_logged() -> Iterator[None]:
+    """Leaves in the log why training has failed: a user's mistake in one line, anything else with its traceback.
+
+    For both engines: lite logs no failure, and Detectron2's trainer the traceback of a mistake, too.
+    """
+    engine = logging.getLogger("detectron2.engine.train_loop")
+
+    def no_failure(record: logging.LogRecord) -> bool:
+        return record.exc_info is None
+
+    engine.addFilter(no_failure)
+    try:
+        yield
+    except Exception as error:
+        mistake = isinstance(error, USER_ERRORS)
+        logger.error(f"training has failed: {plain_message(error)}", exc_info=not mistake)
+        raise
+    finally:
+        engine.removeFilter(no_failure)
 
 
 class PackageModel(HookBase):

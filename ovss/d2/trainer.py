@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from ovss.d2.api import CfgNode, DefaultTrainer, EventWriter, HookBase, comm, hooks
 from ovss.d2.catch_up import CatchUp
 from ovss.d2.checkpoints import Checkpoints
-from ovss.d2.endings import PackageModel, StopTogether
+from ovss.d2.endings import PackageModel, StopTogether, failure_logged
 from ovss.d2.evaluator import NotWrittenError, build_evaluation, evaluate
 from ovss.d2.not_finite import keep_not_finite
 from ovss.d2.precision import autocast_dtype, with_engine_amp
@@ -121,7 +121,7 @@ class Trainer(DefaultTrainer):
         """
         if comm.is_main_process():
             self.register_hooks([hooks.PeriodicWriter(self.build_writers(), self.cfg.LOG_PERIOD)])
-        with sigterm_noted():
+        with failure_logged(), sigterm_noted():
             try:
                 super().train()
             except Stopped:
