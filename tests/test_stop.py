@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from ovss import hub
 from ovss.d2.api import HookBase, comm, default_argument_parser
 from ovss.d2.launch import launch_main
 from ovss.d2.segmentor import Segmentor
-from ovss.d2.stop import Stopped, sigterm_noted, sigterm_stops, stop_requested
+from ovss.d2.stop import Stopped, sigterm_noted, sigterm_stops, stop_if_raised, stop_requested
 from ovss.d2.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")
@@ -44,6 +45,17 @@ def test_sigterm_is_noted_or_stops():
     assert signal.getsignal(signal.SIGTERM) == before
     with sigterm_noted():
         assert not stop_requested()
+
+
+def test_a_stop_that_python_dropped_is_raised_again():
+    """As where SIGTERM comes while a loading process is forked."""
+    with sigterm_stops():
+        stop_if_raised()
+        with suppress(Stopped):
+            terminate()
+        with pytest.raises(Stopped):
+            stop_if_raised()
+    stop_if_raised()
 
 
 class Terminate(HookBase):

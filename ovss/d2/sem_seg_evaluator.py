@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ovss.d2.api import DatasetEvaluator, MetadataCatalog, comm
 from ovss.d2.report import keep, report_page
+from ovss.d2.stop import stop_if_raised
 from ovss.datasets.pairs import read_labels, size_mismatch
 from ovss.labels import answered_labels, one_thread
 from ovss.metrics import ConfusionMatrix, per_class_table, scores
@@ -85,6 +86,7 @@ class SemSegEvaluator(DatasetEvaluator):
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Tensor]]) -> None:
         """Count a batch. Raises ValueError naming the files: labels of another size, or a value that is no class."""
+        stop_if_raised()
         for batched_input, output in zip(inputs, outputs, strict=True):
             prediction, _ = answered_labels(output)
             self._save(prediction, batched_input["file_name"])

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 _noted = threading.Event()
+_raised = threading.Event()
 
 
 class Stopped(SystemExit):
@@ -38,12 +39,22 @@ def sigterm_stops() -> Iterator[None]:
     """Within, SIGTERM raises `Stopped` where it meets the program; it does so on entering if it was noted before."""
     if stop_requested():
         raise Stopped
-    with _handled_by(_stop):
-        yield
+    try:
+        with _handled_by(_stop):
+            yield
+    finally:
+        _raised.clear()
+
+
+def stop_if_raised() -> None:
+    """Raise `Stopped` again if it was: Python drops what is raised in a destructor or while a process forks."""
+    if _raised.is_set():
+        raise Stopped
 
 
 def _stop(number: int, _: FrameType | None) -> NoReturn:
     signal.signal(number, signal.SIG_IGN)  # the second one shall not disturb the end
+    _raised.set()
     raise Stopped
 
 
