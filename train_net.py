@@ -11,12 +11,12 @@ from contextlib import nullcontext
 from ovss import hub
 from ovss.d2 import catalog
 from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, comm, default_argument_parser
-from ovss.d2.launch import exit_codes, launch_main
-from ovss.d2.resume import newest_checkpoint
+from ovss.d2.processes.launch import exit_codes, launch_main
 from ovss.d2.run import run_evaluation, set_up
-from ovss.d2.run_folder import training_in
 from ovss.d2.segmentor import Segmentor
-from ovss.d2.trainer import Trainer
+from ovss.d2.training.resume import newest_checkpoint
+from ovss.d2.training.run_folder import training_in
+from ovss.d2.training.trainer import Trainer
 
 
 def load(args: argparse.Namespace, device: str = "") -> CfgNode:

@@ -34,9 +34,9 @@ from benchmarks.records import memory_table
 from ovss import hub
 from ovss.d2 import catalog
 from ovss.d2.api import ENGINE, CfgNode
-from ovss.d2.train_labels import CropInput
-from ovss.d2.train_loader import build_train_loader
-from ovss.d2.train_mapper import TrainMapper
+from ovss.d2.training.labels import CropInput
+from ovss.d2.training.loader import build_train_loader
+from ovss.d2.training.mapper import TrainMapper
 from ovss.images import read_image
 from ovss.vocabulary import Vocabulary
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader, Dataset
 
-from ovss.d2.records import PackedRecords
-from ovss.d2.train_loader import TrainingStream, start_worker
+from ovss.d2.training.loader import TrainingStream, start_worker
+from ovss.d2.training.records import PackedRecords
 
 COCO_RECORDS = 118_287
 

@@ -31,10 +31,10 @@ import cat_seg.d2
 from ovss import hub
 from ovss.clip.model import CLIP, architecture_config
 from ovss.d2.api import CfgNode, MetadataCatalog, build_model
-from ovss.d2.memory import peak_memory
-from ovss.d2.precision import autocast_dtype
-from ovss.d2.solver import build_optimizer, clip_gradients
-from ovss.d2.step import Step
+from ovss.d2.training.precision import autocast_dtype
+from ovss.d2.training.solver import build_optimizer, clip_gradients
+from ovss.d2.training.step import Step
+from ovss.d2.watch.memory import peak_memory
 from ovss.vocabulary import Vocabulary
 
 PARTS = ("clip", "aggregator", "decoder")

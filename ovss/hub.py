@@ -10,9 +10,9 @@ from ovss.d2 import catalog  # registers the data sets
 from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, MetadataCatalog, build_model
 from ovss.d2.augmentation import augmented
 from ovss.d2.config import load_config
-from ovss.d2.devices import resolve_devices
 from ovss.d2.mapper import InputTransform
 from ovss.d2.package import SUFFIX
+from ovss.d2.processes.devices import resolve_devices
 from ovss.predictor import Predictor
 from ovss.vocabulary import Vocabulary
 

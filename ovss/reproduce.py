@@ -42,9 +42,9 @@ def _page() -> str:
 
 def run(entries: Sequence[Entry], args: argparse.Namespace) -> int:
     """Check what all entries need, then evaluate one after the other; see `reproduce`."""
-    from ovss.d2.devices import USER_ERRORS, plain_message
+    from ovss.d2.processes.devices import USER_ERRORS, plain_message
+    from ovss.d2.processes.stop import Stopped
     from ovss.d2.run import own_log
-    from ovss.d2.stop import Stopped
 
     check_launch()
     opts = {entry.id: options(entry, args) for entry in entries}
@@ -81,7 +81,7 @@ def options(entry: Entry, args: argparse.Namespace) -> list[str]:
 def check_launch() -> None:
     """Raise ValueError under a torchrun of several processes: they end with the first evaluation, before the table."""
     from ovss.d2.api import default_argument_parser
-    from ovss.d2.placement import from_torchrun
+    from ovss.d2.processes.placement import from_torchrun
 
     place = from_torchrun(os.environ, default_argument_parser().parse_args([]))
     if place and place.world_size > 1:
@@ -130,7 +130,7 @@ def evaluate_entry(entry: Entry, num_gpus: int, opts: Sequence[str]) -> None:
     """Evaluate in as many processes as train_net.py would; results are in OUTPUT_DIR."""
     from ovss import hub
     from ovss.d2.api import default_argument_parser
-    from ovss.d2.launch import launch_main
+    from ovss.d2.processes.launch import launch_main
 
     args = default_argument_parser().parse_args(_arguments(str(CONFIGS / entry.config), num_gpus, opts))
     launch_main(_process, args, hub.load(args.config_file, args.opts).MODEL.DEVICE)

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch.utils.data import DataLoader
 
 from ovss.d2.api import comm, default_argument_parser
-from ovss.d2.launch import exit_codes, launch_main
+from ovss.d2.processes.launch import exit_codes, launch_main
 
 
 def tell(args, device):

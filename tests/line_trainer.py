@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from ovss.d2 import api
-from ovss.d2.checkpoints import Checkpoints
-from ovss.d2.schedule import LRScheduler
-from ovss.d2.step import Step
+from ovss.d2.training.checkpoints import Checkpoints
+from ovss.d2.training.schedule import LRScheduler
+from ovss.d2.training.step import Step
 
 RECORDS = [{"x": [float(i % 3), float(i % 4)], "y": float(i % 5)} for i in range(12)]
 

@@ -9,7 +9,7 @@ from line_trainer import RECORDS, Notes, Trainer, by_hand, json_lines, parameter
 from torch import nn
 
 from ovss.d2 import api
-from ovss.d2.launch import launch_main
+from ovss.d2.processes.launch import launch_main
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")
 

@@ -12,7 +12,7 @@ from ovss import hub
 from ovss.d2.api import DatasetCatalog, MetadataCatalog
 from ovss.d2.evaluator import evaluate
 from ovss.d2.mapper import read_labels
-from ovss.d2.train_mapper import TrainMapper
+from ovss.d2.training.mapper import TrainMapper
 from ovss.datasets.table import BENCHMARKS, BY_NAME
 
 ROOT = Path(__file__).parent.parent

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from ovss.d2.checkpoints import Checkpoints
-from ovss.d2.resume import newest_checkpoint
+from ovss.d2.training.checkpoints import Checkpoints
+from ovss.d2.training.resume import newest_checkpoint
 
 
 def run(folder, steps, start=0, **settings):
@@ -81,7 +81,7 @@ WRITE = """
 import sys
 from types import SimpleNamespace
 import torch
-from ovss.d2.checkpoints import Checkpoints
+from ovss.d2.training.checkpoints import Checkpoints
 hook = Checkpoints(sys.argv[1], 1)
 hook.trainer = SimpleNamespace(model=torch.nn.Linear(1000, 300), state_dict=dict, max_iter=9, iter=7)
 try:

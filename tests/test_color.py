@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ovss.d2.api import T
-from ovss.d2.color import ColorAugSSD, ColorTransform
+from ovss.d2.training.color import ColorAugSSD, ColorTransform
 
 
 def pixel(*rgb):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ovss.d2.devices import resolve_devices
+from ovss.d2.processes.devices import resolve_devices
 
 
 @pytest.mark.parametrize(

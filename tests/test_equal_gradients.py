@@ -17,8 +17,8 @@ from cat_seg.training import set_trainable
 from ovss import hub
 from ovss.d2.api import comm
 from ovss.d2.lite.parallel import create_ddp_model
-from ovss.d2.step import Step
-from ovss.d2.trainer import Trainer
+from ovss.d2.training.step import Step
+from ovss.d2.training.trainer import Trainer
 
 SPLITS = [(2, 1), (3, 1), (1, 3), (2, 3)]  # processes, micro-batches of each
 

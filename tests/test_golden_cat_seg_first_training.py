@@ -14,7 +14,7 @@ from cat_seg.d2 import CATSeg
 from cat_seg.released_names import CLIP, released_name
 from cat_seg.training import set_trainable
 from ovss.d2.mapper import InputTransform
-from ovss.d2.solver import build_optimizer, clip_gradients, parameter_groups
+from ovss.d2.training.solver import build_optimizer, clip_gradients, parameter_groups
 from ovss.templates import prompt_set
 from ovss.vocabulary import Vocabulary
 

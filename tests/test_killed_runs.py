@@ -10,8 +10,9 @@ import torch
 from small_training import CONFIG, SMALL, as_opts, write_squares
 
 from ovss import hub
-from ovss.d2 import checkpoints, endings, package, trainer
-from ovss.d2.run_folder import training_in
+from ovss.d2 import package
+from ovss.d2.training import checkpoints, endings, trainer
+from ovss.d2.training.run_folder import training_in
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")
 CLOCK = {"time", "data_time", "eta_seconds", "max_memory", "images_per_second"}

@@ -12,9 +12,9 @@ import launch_jobs
 import pytest
 import torch
 
-from ovss.d2 import launch
 from ovss.d2.api import build_detection_test_loader, comm, default_argument_parser
-from ovss.d2.launch import launch_main
+from ovss.d2.processes import launch
+from ovss.d2.processes.launch import launch_main
 
 JOBS = str(Path(launch_jobs.__file__))
 

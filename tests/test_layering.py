@@ -44,6 +44,8 @@ def test_arrows_point_down(path):
         assert not top(imported) & SYSTEMS, "the shared package knows no system"
     if name.startswith("ovss/d2/lite/"):
         assert not {i for i in imported if i.startswith("ovss.") and not i.startswith("ovss.d2.lite")}
+    if name.startswith(("ovss/d2/processes/", "ovss/d2/watch/")):
+        assert not {i for i in imported if i.startswith("ovss.d2.training")}, "training uses these, not they it"
     if name.startswith("ovss/report/"):
         assert not {i for i in imported if i.startswith(("ovss.d2", "torch"))}, "a report is made from numbers alone"
     if name.startswith("ovss/datasets/"):

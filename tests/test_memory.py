@@ -6,11 +6,11 @@ import sys
 import pytest
 import torch
 
-from ovss.d2.memory import peak_memory
+from ovss.d2.watch.memory import peak_memory
 
 GROWS = """
 import torch
-from ovss.d2.memory import peak_memory
+from ovss.d2.watch.memory import peak_memory
 before = peak_memory(torch.device("cpu"))
 numbers = torch.ones(75 * 2**20)
 print(peak_memory(torch.device("cpu")) - before)

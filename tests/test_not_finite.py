@@ -11,7 +11,7 @@ from small_training import CONFIG, ROOT, SMALL, as_opts, write_squares
 
 from ovss import hub
 from ovss.d2.api import HookBase
-from ovss.d2.trainer import Trainer
+from ovss.d2.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")
 

@@ -20,7 +20,7 @@ from ovss import hub, scenes
 from ovss.cli import main
 from ovss.d2.api import build_model
 from ovss.d2.package import CONFIG_KEY, FORMAT_KEY, MAX_CONFIG_LENGTH, read_config, save_model
-from ovss.d2.trainer import Trainer
+from ovss.d2.training.trainer import Trainer
 from ovss.vocabulary import Vocabulary
 
 WORDS = Vocabulary.from_words(scenes.CLASSES[:3])

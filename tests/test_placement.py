@@ -3,7 +3,7 @@
 import pytest
 
 from ovss.d2.api import default_argument_parser
-from ovss.d2.placement import Place, check_machines, from_torchrun, on_this_machine
+from ovss.d2.processes.placement import Place, check_machines, from_torchrun, on_this_machine
 
 
 def arguments(*words):
@@ -54,7 +54,7 @@ def test_torchrun_is_not_contradicted(environ, words, message):
         (["--num-machines", "2", "--machine-rank", "2"], "tcp://a:1", "--machine-rank 2.*--num-machines 2.*0 to 1"),
         (["--num-machines", "2", "--machine-rank", "-1"], "tcp://a:1", "--machine-rank -1"),
         (["--machine-rank", "1"], "", "--machine-rank 1, but --num-machines 1"),
-        (["--num-machines", "0"], "", "--num-machines 0"),
+        (["--num-machines", "0"], "", "--num-machines 0: give at least 1"),
         ([], "node0:29500", "--dist-url node0:29500: give tcp://HOST:PORT"),
     ],
 )

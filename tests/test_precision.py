@@ -10,8 +10,8 @@ from cat_seg.cost import cost_volume
 from cat_seg.training import pixel_loss, set_trainable
 from ovss import hub
 from ovss.clip.embeddings import embed_rows
-from ovss.d2.precision import autocast_dtype, with_engine_amp
-from ovss.d2.trainer import Trainer
+from ovss.d2.training.precision import autocast_dtype, with_engine_amp
+from ovss.d2.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")
 HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -5,8 +5,8 @@ import torch
 from small_training import CONFIG, SMALL, as_opts, write_squares
 
 from ovss import hub
-from ovss.d2 import trainer
 from ovss.d2.api import setup_logger
+from ovss.d2.training import trainer
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")
 

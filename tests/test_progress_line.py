@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from ovss.d2.api import EventStorage
-from ovss.d2.progress_line import ProgressLine
+from ovss.d2.watch.progress_line import ProgressLine
 
 
 @pytest.fixture

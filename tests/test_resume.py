@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ovss.d2.resume import newest_checkpoint, read_checkpoint
+from ovss.d2.training.resume import newest_checkpoint, read_checkpoint
 
 
 class Line(nn.Linear):

@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from ovss.d2.run_folder import training_in
+from ovss.d2.training.run_folder import training_in
 
 HOLD = """
 import sys
-from ovss.d2.run_folder import training_in
+from ovss.d2.training.run_folder import training_in
 with training_in(sys.argv[1], resume=True):
     print("held", flush=True)
     sys.stdin.read()

@@ -7,7 +7,7 @@ import pytest
 from small_training import CONFIG, SMALL, as_opts
 
 from ovss import hub
-from ovss.d2.same_run import check_same_run, run_facts
+from ovss.d2.training.same_run import check_same_run, run_facts
 
 PATH = Path("model_0000002.pth")
 DATA = {"DATASETS.TRAIN": ("scenes_val",), "DATASETS.TEST": ()}

@@ -12,7 +12,7 @@ from cat_seg.checkpoint import released_name
 from ovss import hub
 from ovss.clip.model import CLIP, architecture_config
 from ovss.d2.api import META_ARCH_REGISTRY
-from ovss.d2.solver import build_optimizer, clip_gradients, parameter_groups
+from ovss.d2.training.solver import build_optimizer, clip_gradients, parameter_groups
 
 
 class Table(nn.Module):

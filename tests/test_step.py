@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ovss.d2.api import comm
-from ovss.d2.launch import launch_main
-from ovss.d2.step import NotFinite, Step
+from ovss.d2.processes.launch import launch_main
+from ovss.d2.training.step import NotFinite, Step
 
 
 class Line(nn.Module):

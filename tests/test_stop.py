@@ -13,10 +13,10 @@ from small_training import CONFIG, ROOT, SMALL, as_opts, write_squares
 
 from ovss import hub
 from ovss.d2.api import HookBase, comm, default_argument_parser
-from ovss.d2.launch import launch_main
+from ovss.d2.processes.launch import launch_main
+from ovss.d2.processes.stop import Stopped, sigterm_noted, sigterm_stops, stop_if_raised, stop_requested
 from ovss.d2.segmentor import Segmentor
-from ovss.d2.stop import Stopped, sigterm_noted, sigterm_stops, stop_if_raised, stop_requested
-from ovss.d2.trainer import Trainer
+from ovss.d2.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")
 RUN = {**SMALL, "SOLVER.MAX_ITER": 5, "DATASETS.TEST": ()}

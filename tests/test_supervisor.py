@@ -9,9 +9,9 @@ import launch_jobs
 import pytest
 from programs import Program, wait_until
 
-from ovss.d2 import supervisor
 from ovss.d2.api import default_argument_parser
-from ovss.d2.launch import launch_main
+from ovss.d2.processes import supervisor
+from ovss.d2.processes.launch import launch_main
 
 
 @pytest.fixture(autouse=True)

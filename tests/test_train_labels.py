@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ovss.d2.api import T
-from ovss.d2.train_labels import CropInput, LabelReader
+from ovss.d2.training.labels import CropInput, LabelReader
 from ovss.images import ImageError
 
 

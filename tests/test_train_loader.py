@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from ovss import hub
 from ovss.d2.catalog import register
-from ovss.d2.train_loader import StepSampler, TrainingStream, build_train_loader, start_worker, use_one_thread
+from ovss.d2.training.loader import StepSampler, TrainingStream, build_train_loader, start_worker, use_one_thread
 from ovss.images import ImageError
 from ovss.vocabulary import Vocabulary
 

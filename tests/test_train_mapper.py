@@ -12,7 +12,7 @@ from small_training import CONFIG, SMALL, WORDS, as_opts, write_squares
 from ovss import hub
 from ovss.d2.api import T
 from ovss.d2.catalog import register
-from ovss.d2.train_mapper import TrainMapper, build_augmentations
+from ovss.d2.training.mapper import TrainMapper, build_augmentations
 from ovss.images import ImageError
 from ovss.vocabulary import Vocabulary
 

@@ -11,7 +11,7 @@ from ovss import hub
 from ovss.clip.embeddings import embed_rows
 from ovss.d2.api import HookBase
 from ovss.d2.segmentor import Segmentor
-from ovss.d2.trainer import Trainer
+from ovss.d2.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")
 
@@ -191,7 +191,7 @@ def test_the_packaged_model_is_there_before_the_last_evaluation(start, tmp_path,
         assert package.is_file()
         raise ValueError("a picture that cannot be read")
 
-    monkeypatch.setattr("ovss.d2.trainer.evaluate", fail)
+    monkeypatch.setattr("ovss.d2.training.trainer.evaluate", fail)
     with pytest.raises(ValueError, match="a picture that cannot be read"):
         trainer.train()
     with safe_open(package, "pt") as saved:

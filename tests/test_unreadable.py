@@ -7,8 +7,8 @@ from small_training import CONFIG, SMALL, as_opts, write_squares
 from test_training_runs import start
 
 from ovss import hub
-from ovss.d2.trainer import Trainer
-from ovss.d2.unreadable import UnreadablePictures
+from ovss.d2.training.trainer import Trainer
+from ovss.d2.training.unreadable import UnreadablePictures
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")
 

@@ -12,8 +12,8 @@ from small_training import CONFIG, SMALL, as_opts
 
 from ovss import hub
 from ovss.d2.api import EventStorage
-from ovss.d2.weights_and_biases import ID_FILE, WeightsAndBiases
-from ovss.d2.writers import build_writers, check_writers
+from ovss.d2.watch.weights_and_biases import ID_FILE, WeightsAndBiases
+from ovss.d2.watch.writers import build_writers, check_writers
 
 RED = torch.tensor([255, 0, 0], dtype=torch.uint8)[:, None, None].expand(3, 8, 4)
 

@@ -11,8 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from ovss import hub
 from ovss.d2.api import EventStorage
-from ovss.d2.board import TensorBoard
-from ovss.d2.trainer import Trainer
+from ovss.d2.training.trainer import Trainer
+from ovss.d2.watch.board import TensorBoard
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")
 RED = torch.tensor([255, 0, 0], dtype=torch.uint8)[:, None, None].expand(3, 2, 4)

@@ -9,10 +9,10 @@ from torch import nn
 from ovss.d2.api import CfgNode, DatasetCatalog, build_detection_test_loader, comm, inference_on_dataset
 from ovss.d2.augmentation import AugmentedSegmentor, augmented
 from ovss.d2.mapper import InputMapper, InputTransform
+from ovss.d2.processes.stop import sigterm_stops
 from ovss.d2.protocol import describe
 from ovss.d2.report import run_facts
 from ovss.d2.sem_seg_evaluator import SemSegEvaluator
-from ovss.d2.stop import sigterm_stops
 from ovss.files import check_writable
 from ovss.predictions import check_stems
 from ovss.results import results_table

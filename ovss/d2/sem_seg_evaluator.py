@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ovss.d2.api import DatasetEvaluator, MetadataCatalog, comm
+from ovss.d2.processes.stop import stop_if_raised
 from ovss.d2.report import keep, report_page
-from ovss.d2.stop import stop_if_raised
 from ovss.datasets.pairs import read_labels, size_mismatch
 from ovss.labels import answered_labels, one_thread
 from ovss.metrics import ConfusionMatrix, per_class_table, scores

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 import torch
 
 from ovss.d2.api import default_argument_parser
-from ovss.d2.devices import USER_ERRORS, plain_message, resolve_devices
-from ovss.d2.placement import check_machines, from_torchrun, on_this_machine
-from ovss.d2.supervisor import ProcessFailed, supervise
-from ovss.d2.worker import Failure, Main, run_in_group, stop_without
+from ovss.d2.processes.devices import USER_ERRORS, plain_message, resolve_devices
+from ovss.d2.processes.placement import check_machines, from_torchrun, on_this_machine
+from ovss.d2.processes.supervisor import ProcessFailed, supervise
+from ovss.d2.processes.worker import Failure, Main, run_in_group, stop_without
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ovss.d2.api import comm
-from ovss.d2.train_loader import too_many
+from ovss.d2.training.loader import too_many
 from ovss.files import write_atomic
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ class ProgressLine(EventWriter):
     """Logs a line about the last `window` steps; warns, once, where they waited long for data.
 
     Losses and the norm of the gradients are medians, times are means over the steps that were timed. "pictures/s" is of
-    all processes together, `batch` pictures a step. "max_mem" is in MiB, see `ovss.d2.memory`.
+    all processes together, `batch` pictures a step. "max_mem" is in MiB, see `ovss.d2.watch.memory`.
     """
 
     def __init__(self, max_iter: int, *, window: int, batch: int):

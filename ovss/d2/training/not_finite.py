@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ovss.d2.api import comm
-from ovss.d2.resume import LAST
-from ovss.d2.step import Batch, NotFinite
+from ovss.d2.training.resume import LAST
+from ovss.d2.training.step import Batch, NotFinite
 from ovss.files import write_atomic
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ def keep_not_finite(error: NotFinite, batch: Batch, *, folder: str, iteration: i
 
     Args:
         batch: this process's share.
-        seed: of the run, see `ovss.d2.train_loader`.
+        seed: of the run, see `ovss.d2.training.loader`.
         first: place in the run of the first crop of `batch`, which the others follow.
     """
     pictures = [{"place": first + index, "file_name": crop.get("file_name")} for index, crop in enumerate(batch)]

@@ -10,8 +10,8 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ovss.d2 import progress_line
 from ovss.d2.api import HookBase, get_event_storage
+from ovss.d2.watch import progress_line
 from ovss.visualize import contact_sheet, overlay
 
 # Whose lines would tear the bar, were they not written above it.

@@ -17,8 +17,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ovss.d2.api import CfgNode, DatasetCatalog, comm
-from ovss.d2.records import PackedRecords
-from ovss.d2.train_mapper import TrainMapper
+from ovss.d2.training.mapper import TrainMapper
+from ovss.d2.training.records import PackedRecords
 from ovss.images import ImageError
 
 _ORDER, _CROP, _STEP, _DRAW, _REPLACEMENT = range(5)  # streams of random numbers that never meet

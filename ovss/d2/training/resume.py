@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from ovss.clip.keys import misfit
 from ovss.clip.weights import model_tensors, read_content
-from ovss.d2.solver import fitted_state
+from ovss.d2.training.solver import fitted_state
 
 logger = logging.getLogger(__name__)
 LAST = "last_checkpoint"
@@ -104,7 +104,7 @@ def read_checkpoint(
 
     Args:
         model: which the tensors must fit exactly.
-        optimizer: of `ovss.d2.solver`, whose parameters, rates and decays must be those of the checkpoint.
+        optimizer: of `ovss.d2.training.solver`, whose parameters, rates and decays must be those of the checkpoint.
         max_iter: iterations of the whole run; where all are done, what comes after the last one is left.
 
     Raises:

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from ovss.d2.api import CfgNode, MetadataCatalog, T
-from ovss.d2.color import ColorAugSSD
-from ovss.d2.train_labels import CropInput, LabelReader
+from ovss.d2.training.color import ColorAugSSD
+from ovss.d2.training.labels import CropInput, LabelReader
 from ovss.datasets.pairs import size_mismatch
 from ovss.images import ImageError, read_image
 from ovss.vocabulary import Vocabulary

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 import torch
 
 from ovss.d2.api import HookBase
-from ovss.d2.resume import LAST, checkpoints
+from ovss.d2.training.resume import LAST, checkpoints
 from ovss.files import write_atomic
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ All writers smooth what is noisy over the last LOG_PERIOD steps, and write each 
 from pathlib import Path
 
 from ovss.d2.api import CfgNode, EventWriter, JSONWriter
-from ovss.d2.board import TensorBoard
-from ovss.d2.progress_line import ProgressLine
-from ovss.d2.weights_and_biases import WeightsAndBiases, check_installed
+from ovss.d2.watch.board import TensorBoard
+from ovss.d2.watch.progress_line import ProgressLine
+from ovss.d2.watch.weights_and_biases import WeightsAndBiases, check_installed
 
 
 def check_writers(cfg: CfgNode) -> None:

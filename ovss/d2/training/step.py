@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ovss.d2.api import comm
-from ovss.d2.memory import peak_memory
+from ovss.d2.watch.memory import peak_memory
 
 Batch = list[dict[str, Any]]
 

@@ -58,6 +58,8 @@ def on_this_machine(args: argparse.Namespace, processes: int, url: str) -> list[
 
 def check_machines(args: argparse.Namespace, url: str) -> None:
     """Raise ValueError for machines that do not exist or could not find each other at `url` (empty: none was given)."""
+    if args.num_machines < 1:
+        raise ValueError(f"--num-machines {args.num_machines}: give at least 1")
     if not 0 <= args.machine_rank < args.num_machines:
         raise ValueError(
             f"--machine-rank {args.machine_rank}, but --num-machines {args.num_machines}: they count from 0 to "

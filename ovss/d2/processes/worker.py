@@ -20,8 +20,8 @@ import torch
 import torch.distributed as dist
 
 from ovss.d2.api import comm
-from ovss.d2.devices import USER_ERRORS, plain_message
-from ovss.d2.placement import Place
+from ovss.d2.processes.devices import USER_ERRORS, plain_message
+from ovss.d2.processes.placement import Place
 
 Main = Callable[[argparse.Namespace, str], None]
 # How long a process waits for the others, to begin with and in every exchange. One that has died is noticed at once

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ovss.d2.api import HookBase, comm
-from ovss.d2.checkpoints import Checkpoints
-from ovss.d2.devices import USER_ERRORS, plain_message
 from ovss.d2.package import SUFFIX, save_model
-from ovss.d2.stop import Stopped
+from ovss.d2.processes.devices import USER_ERRORS, plain_message
+from ovss.d2.processes.stop import Stopped
+from ovss.d2.training.checkpoints import Checkpoints
 
 logger = logging.getLogger(__name__)
 

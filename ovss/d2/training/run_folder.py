@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from ovss.d2.resume import checkpoints
+from ovss.d2.training.resume import checkpoints
 from ovss.files import check_writable, remove_half_written
 
 logger = logging.getLogger(__name__)

@@ -12,22 +12,22 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ovss.d2.api import CfgNode, DefaultTrainer, EventWriter, HookBase, comm, hooks
-from ovss.d2.catch_up import CatchUp
-from ovss.d2.checkpoints import Checkpoints
-from ovss.d2.endings import PackageModel, StopTogether, failure_logged
 from ovss.d2.evaluator import NotWrittenError, build_evaluation, evaluate
-from ovss.d2.not_finite import keep_not_finite
-from ovss.d2.precision import autocast_dtype, with_engine_amp
-from ovss.d2.progress import ProgressBar, SamplePictures, in_terminal
-from ovss.d2.resume import newest_checkpoint, read_checkpoint
-from ovss.d2.same_run import check_same_run, run_facts
-from ovss.d2.schedule import LRScheduler
-from ovss.d2.solver import build_optimizer, clip_gradients
-from ovss.d2.step import NotFinite, Step
-from ovss.d2.stop import Stopped, sigterm_noted, stop_requested
-from ovss.d2.train_loader import build_train_loader
-from ovss.d2.unreadable import UnreadablePictures
-from ovss.d2.writers import build_writers, check_writers
+from ovss.d2.processes.stop import Stopped, sigterm_noted, stop_requested
+from ovss.d2.training.catch_up import CatchUp
+from ovss.d2.training.checkpoints import Checkpoints
+from ovss.d2.training.endings import PackageModel, StopTogether, failure_logged
+from ovss.d2.training.loader import build_train_loader
+from ovss.d2.training.not_finite import keep_not_finite
+from ovss.d2.training.precision import autocast_dtype, with_engine_amp
+from ovss.d2.training.resume import newest_checkpoint, read_checkpoint
+from ovss.d2.training.same_run import check_same_run, run_facts
+from ovss.d2.training.schedule import LRScheduler
+from ovss.d2.training.solver import build_optimizer, clip_gradients
+from ovss.d2.training.step import NotFinite, Step
+from ovss.d2.training.unreadable import UnreadablePictures
+from ovss.d2.watch.progress import ProgressBar, SamplePictures, in_terminal
+from ovss.d2.watch.writers import build_writers, check_writers
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ovss.d2.api import HookBase, comm, hooks
-from ovss.d2.progress import SamplePictures
+from ovss.d2.watch.progress import SamplePictures
 from ovss.files import write_atomic
 
 METRICS = "metrics.json"

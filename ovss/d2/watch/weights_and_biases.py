@@ -15,7 +15,7 @@ import yaml
 from torch import Tensor
 
 from ovss.d2.api import CfgNode
-from ovss.d2.board import Board
+from ovss.d2.watch.board import Board
 from ovss.files import write_atomic
 
 logger = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import wait
 
-from ovss.d2.placement import Place
-from ovss.d2.stop import Stopped
-from ovss.d2.worker import STOP_SECONDS, STOPPED, Failure, Main, run_spawned
+from ovss.d2.processes.placement import Place
+from ovss.d2.processes.stop import Stopped
+from ovss.d2.processes.worker import STOP_SECONDS, STOPPED, Failure, Main, run_spawned
 
 # From a failure or Ctrl-C to SIGKILL for the processes that are left, in seconds.
 GRACE_SECONDS = 10.0
