@@ -117,9 +117,8 @@ class CATSeg(Segmentor):
     def __init__(self, *, ignore_label: int, ignored_as_negative: bool, compiled: bool = False, **parts: Any):
         super().__init__(**parts)
         self._words: tuple[Vocabulary, list[Phrases], Tensor] | None = None
-        self.compiled = compiled
         if compiled:
-            self.model.aggregator.compile()
+            self.model.compile_aggregator()
         self.ignore_label = ignore_label
         self.ignored_as_negative = ignored_as_negative
 
@@ -154,7 +153,7 @@ class CATSeg(Segmentor):
 
     def train(self, mode: bool = True) -> "CATSeg":
         """See `Segmentor.train`. Raises ValueError where training is to be compiled and there is no compiler."""
-        if mode and self.compiled:
+        if mode and self.model.compiled:
             require_compiler(self.device.type)
         super().train(mode)
         return self

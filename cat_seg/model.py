@@ -56,6 +56,12 @@ class CATSeg(DenseModel):
         self.train_pooling = train_pooling
         self.last_block = last_block
         self.positions = positions
+        self.compiled = False
+
+    def compile_aggregator(self) -> None:
+        """Run the aggregator through torch.compile, in training alone: tests' words would compile it time and again."""
+        self.aggregator.compile()
+        self.compiled = True
 
     @property
     def size_divisibility(self) -> int:
@@ -77,8 +83,7 @@ class CATSeg(DenseModel):
         features = self.clip.visual(prepared, positions=self.positions, rules=rules, layers=layers)
         guidance = self.guidance(features, images, multiple)
         pooling = self.train_pooling if self.training else self.pooling
-        # Where it is compiled, it is so for training alone: other words and windows would compile it time and again.
-        aggregate = self.aggregator if self.training else self.aggregator.forward
+        aggregate = self.aggregator.forward if self.compiled and not self.training else self.aggregator
         return aggregate(as_map(features.patches, features.grid), text, guidance, pooling)
 
     def forward(
