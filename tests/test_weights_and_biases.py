@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from file_server import Served, serve
 from small_training import CONFIG, SMALL, as_opts
 
 from ovss import hub
@@ -113,15 +114,17 @@ def test_a_run_that_fails_is_marked_so(wandb, config):
 
 def test_who_is_not_logged_in_is_told_what_to_do(wandb, config, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "online")
-    with pytest.raises(ValueError, match=r"wandb refuses: .*wandb login.* set WANDB_MODE=offline"):
-        WeightsAndBiases(config, 0)
+    with serve() as server:
+        server.files[""] = Served(b"it answers")
+        monkeypatch.setenv("WANDB_BASE_URL", server.url(""))
+        with pytest.raises(ValueError, match=r"wandb refuses: .*wandb login.* set WANDB_MODE=offline"):
+            WeightsAndBiases(config, 0)
 
 
 def test_a_network_that_is_down_ends_no_run(wandb, config, monkeypatch, caplog):
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
-    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "2")
     write(config, 0, 1, 1.5)
     assert "no connection to Weights & Biases: recording for `wandb sync` instead" in caplog.text
     assert take(wandb, Path(config.OUTPUT_DIR))[3][0]["total_loss"] == 1.5

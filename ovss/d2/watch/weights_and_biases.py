@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import yaml
 from torch import Tensor
@@ -20,6 +22,7 @@ from ovss.files import write_atomic
 
 logger = logging.getLogger(__name__)
 ID_FILE = "wandb_run_id"
+ANSWER_SECONDS = 10.0
 
 
 def check_installed() -> None:
@@ -34,7 +37,8 @@ class WeightsAndBiases(Board):
     wandb keeps what it could not send, and tries again; it never waits for the network after the start.
 
     Raises:
-        ValueError: wandb is not told who the user is, or a setting of its environment is wrong.
+        ValueError: wandb is not told who the user is, a setting of its environment is wrong, or its server, which
+            answers, does not let it begin.
     """
 
     def __init__(self, cfg: CfgNode, start_iter: int):
@@ -74,11 +78,23 @@ def _start(cfg: CfgNode, run_id: str) -> Any:
         "config": yaml.safe_load(cfg.dump()),
         "settings": wandb.Settings(console="off", quiet=True),  # log.txt holds what is printed
     }
+    chosen = wandb.setup().settings
+    if chosen.mode == "online" and (problem := _silence(chosen.base_url)):
+        # Not left to wandb: it would wait for the network at its end, too.
+        logger.warning(f"no connection to Weights & Biases: recording for `wandb sync` instead ({problem})")
+        settings["mode"] = "offline"
     try:
         return wandb.init(**settings)
-    except (wandb.errors.AuthenticationError, wandb.errors.UsageError) as error:
+    except (wandb.errors.AuthenticationError, wandb.errors.UsageError, wandb.errors.CommError) as error:
         raise ValueError(f"WANDB.ENABLED, but wandb refuses: {error} Or set WANDB_MODE=offline") from error
-    except wandb.errors.CommError as error:
-        logger.warning(f"no connection to Weights & Biases: recording for `wandb sync` instead ({error})")
-        wandb.teardown()  # else the id is in use
-        return wandb.init(**settings, mode="offline")
+
+
+def _silence(url: str) -> str:
+    """Why nobody answers there; empty where somebody does."""
+    try:
+        urlopen(url, timeout=ANSWER_SECONDS).close()
+    except HTTPError:
+        return ""
+    except OSError as error:
+        return f"{url}: {error}"
+    return ""
