@@ -45,7 +45,7 @@ def test_other_crops_are_refused(case):
 
 def test_other_settings_are_told(caplog):
     before, now = facts(), facts(SOLVER__MAX_ITER=9, SOLVER__CLIP_GRADIENTS__CLIP_VALUE=0.5)
-    before["settings"]["SOLVER.NESTEROV"] = True  # a key of the other engine alone
+    before["settings"]["SOLVER.FOREIGN"] = True  # a key of the other engine alone
     with caplog.at_level(logging.INFO):
         check_same_run(PATH, before, now, 7)
     changed, length = caplog.messages

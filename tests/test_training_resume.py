@@ -1,10 +1,12 @@
 """Training that is killed, has no disk left or would overwrite another's, as users meet it: real processes."""
 
+import contextlib
 import os
 import resource
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +27,17 @@ def end(process):
     return process.returncode, (errors.strip().splitlines() or [""])[-1], printed + errors
 
 
+def session(leader):
+    """Processes of a program that was started in a session of its own, each in its group, but for zombies."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            state, _, _, of, *_ = (process / "stat").read_text().rsplit(")", 1)[1].split()
+            if int(of) == leader and state != "Z":
+                found.append(int(process.name))
+    return found
+
+
 @pytest.fixture(scope="module")
 def unbroken(settings, tmp_path_factory):
     """Two processes."""
@@ -39,7 +52,10 @@ def test_all_processes_killed_at_once_and_resumed(settings, unbroken, tmp_path):
     waited = time.monotonic()
     while not (tmp_path / "last_checkpoint").exists() and time.monotonic() < waited + 120:
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
+    while alive := session(process.pid):
+        for pid in alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     arguments = ("--num-gpus", "2", "--resume", "--keep", "1")
