@@ -120,7 +120,7 @@ def test_in_single_precision_rounding_is_all_that_differs(small_clip):
     check(build(small_clip, "first", "image_attention", False), tolerance=3e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.full  # by itself: up to 7 GB in each of three processes
 @pytest.mark.usefixtures("double")
 def test_a_batch_in_parts_with_swin(small_clip):
     check(build(small_clip, "first, Swin", "image_attention", False).double(), splits=[(2, 1), (3, 1)])
