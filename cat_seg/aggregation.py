@@ -1,126 +1,32 @@
-"""Class aggregation and the aggregator as a whole (CAT-Seg, CVPR 2024). Plain torch.
+"""The aggregator as a whole: from dense features and words to logits, a few classes at a time (CAT-Seg). Plain torch.
 
-Shapes: B views, T classes, P prompts, D embedding width, C width, G guidance width, H heads, d = C/H, h w patch grid.
+Shapes: B views, T classes, K classes that a view keeps, P prompts, D embedding width, C width, G guidance width, h w
+patch grid.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cat_seg.cost import CostEmbedding, at_least_float32, cost_volume, most_similar, restore
-from cat_seg.decoder import MAPS_AT_ONCE, Decoder
-from cat_seg.guidance import guided
-from cat_seg.swin import SpatialLayer, Windows, lay_windows
+from cat_seg.class_layer import ClassLayer, ClassSums
+from cat_seg.cost import CostEmbedding, cost_volume, most_similar, restore, unit
+from cat_seg.decoder import Decoder
+from cat_seg.swin import SpatialLayer, lay_windows
 from ovss.checkpointing import recomputed
+from ovss.memory import default_budget
 
-EPSILON = 1e-6
-
-
-def linear_attention(query: Tensor, key: Tensor, value: Tensor, padding: tuple[Tensor, Tensor, int]) -> Tensor:
-    """Attention with feature map elu + 1 (Katharopoulos et al., ICML 2020) over (..., H, T, d).
-
-    `padding` is the key (H,1,d) and value (H,1,d) of a token that is there `count` times more: equal tokens add up to
-    one product, weighted. Never in half precision, whose elu + 1 is 0 where float32's is small, so that no weight would
-    be left to divide by, and whose products overflow; the result has the type of `value`.
-    """
-    padding_key, padding_value, count = padding
-    with torch.autocast(value.device.type, enabled=False):
-        query, key, padding_key = (F.elu(at_least_float32(x)) + 1 for x in (query, key, padding_key))
-        values, padding_value = at_least_float32(value), at_least_float32(padding_value)
-        tokens = key.shape[-2] + count
-        products = key.transpose(-1, -2) @ (values / tokens)
-        products = products + count * (padding_key.transpose(-1, -2) @ (padding_value / tokens))
-        mean = (key / tokens).sum(dim=-2) + count / tokens * padding_key[..., 0, :]
-        attended = query @ products / (query @ mean.unsqueeze(-1) + EPSILON / tokens)
-    return attended.to(value.dtype)
-
-
-class ClassLayer(nn.Module):
-    """Attention among the classes at every place, query and key guided by the words.
-
-    Args:
-        class_tokens: fewer classes are padded to this many with a learned token, which attention does not mask; so a
-            class's score depends on how many others there are, as published. 0: no padding (first version).
-    """
-
-    def __init__(self, *, width: int, guidance_width: int, heads: int, class_tokens: int):
-        super().__init__()
-        self.heads = heads
-        self.class_tokens = class_tokens
-        self.q = nn.Linear(width + guidance_width, width)
-        self.k = nn.Linear(width + guidance_width, width)
-        self.v = nn.Linear(width, width)
-        self.norm1 = nn.LayerNorm(width)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width))
-        if class_tokens:
-            self.padding_tokens = nn.Parameter(torch.zeros(1, 1, width))
-            self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guidance_width))
-
-    def split(self, tokens: Tensor) -> Tensor:
-        """(..., T, C) -> (..., H, T, d)"""
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
-
-    def padding(self, classes: int) -> tuple[Tensor, Tensor, int]:
-        """Key and value of the padding token, and how often it stands beside `classes` others.
-
-        It is there 0 times rather than left out: data-parallel training needs a gradient of every parameter.
-        """
-        if not self.class_tokens:
-            nothing = self.v.weight.new_zeros(self.heads, 1, self.v.out_features // self.heads)
-            return nothing, nothing, 0
-        count = max(self.class_tokens - classes, 0)
-        token = self.norm1(self.padding_tokens)
-        return self.split(guided(self.k, token, self.padding_guidance)), self.split(self.v(token)), count
-
-    def attend(self, x: Tensor, guidance: Tensor) -> Tensor:
-        """x (B,h,w,T,C), guidance (B,1,1,T,G) -> (B,h,w,T,C)"""
-        query, key = guided(self.q, x, guidance), guided(self.k, x, guidance)
-        query, key, value = (self.split(part) for part in (query, key, self.v(x)))
-        return linear_attention(query, key, value, self.padding(x.shape[-2])).transpose(-2, -3).flatten(-2)
-
-    def forward(self, x: Tensor, guidance: Tensor, pooling: int) -> Tensor:
-        """Aggregate (B,T,h,w,C) over classes under text guidance (B or 1,T,G), on a grid `pooling` times coarser."""
-        grid = x.shape[2:4]
-        pooled = resize_places(x, lambda maps: F.avg_pool2d(maps, pooling)) if pooling > 1 else x
-        tokens = pooled.permute(0, 2, 3, 1, 4)
-        tokens = tokens + self.attend(self.norm1(tokens), guidance[:, None, None])
-        tokens = tokens + self.mlp(self.norm2(tokens))
-        change = tokens.permute(0, 3, 1, 2, 4)
-        if pooling > 1:
-            change = resize_places(
-                change, lambda maps: F.interpolate(maps, size=grid, mode="bilinear", align_corners=True)
-            )
-        return x + change
-
-
-def resize_places(x: Tensor, resize: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply a map of (R,C,h,w) to (B,T,h,w,C)."""
-    maps = resize(x.flatten(0, 1).permute(0, 3, 1, 2))
-    return maps.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
+# Maps, of a class in a view, that go through the aggregator at once. On a CPU what they make should stay in its cache.
+CPU_MAPS, DEVICE_MAPS = 16, 256
 
 
 class AggregatorLayer(nn.Module):
-    """Aggregation over places, then over classes.
-
-    `checkpointed`, False until set: training keeps what goes in and comes out of each. Places of different classes are
-    independent, so that they go through a few classes at a time, and what runs again for its gradients is bounded.
-    """
+    """Aggregation over places, then over classes."""
 
     def __init__(self, *, spatial: SpatialLayer, classes: ClassLayer):
         super().__init__()
-        self.checkpointed = False
         self.spatial = spatial
         self.classes = classes
-
-    def forward(self, x: Tensor, guidance: Tensor, text_guidance: Tensor, windows: Windows, pooling: int) -> Tensor:
-        bounded = self.checkpointed and torch.is_grad_enabled()
-        step = max(1, MAPS_AT_ONCE // len(x)) if bounded else x.shape[1]
-        parts = [recomputed(bounded, self.spatial, part, guidance, windows) for part in x.split(step, dim=1)]
-        x = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
-        return recomputed(bounded, self.classes, x, text_guidance, pooling)
 
 
 class Aggregator(nn.Module):
@@ -130,8 +36,12 @@ class Aggregator(nn.Module):
         prompts: per class; they are the input channels of the cost embedding.
         text_width, appearance_width: of the text embeddings and of the coarsest guidance map.
         width: hidden width C; `guidance_width` that of the projected text and appearance guidance.
-        layers, heads, window, class_tokens: see `ClassLayer` and `lay_windows`. Of more than `class_tokens` classes
-            each view keeps those most similar to it.
+        layers, heads, window: see `lay_windows`.
+        class_tokens: see `ClassLayer`; of more classes each view keeps the so many that are most similar to it.
+        kept_classes: at test a view keeps this many instead, 0: all.
+
+    `memory_budget`, in bytes, bounds what is kept of all classes from one layer to the next (0: `default_budget`);
+    beyond it everything is made again for each layer. `checkpointed`, False until set: see `Aggregation`.
     """
 
     def __init__(
@@ -147,11 +57,14 @@ class Aggregator(nn.Module):
         window: int,
         class_tokens: int,
         decoder: Decoder,
+        kept_classes: int | None = None,
     ):
         super().__init__()
-        self.heads = heads
+        self.checkpointed = False
+        self.memory_budget = 0
         self.window = window
         self.class_tokens = class_tokens
+        self.kept_classes = class_tokens if kept_classes is None else kept_classes
         self.embedding = CostEmbedding(prompts=prompts, width=width)
         self.appearance = nn.Sequential(nn.Conv2d(appearance_width, guidance_width, 3, padding=1), nn.ReLU())
         self.text = nn.Sequential(nn.Linear(text_width, guidance_width), nn.ReLU())
@@ -170,17 +83,122 @@ class Aggregator(nn.Module):
         Raises:
             ValueError: windows do not tile the grid.
         """
-        cost = cost_volume(features, text)
-        text_guidance = self.text(F.normalize(F.normalize(text, dim=-1).mean(dim=1), dim=-1))[None]
-        kept = None
-        if 0 < self.class_tokens < len(text):
-            kept = most_similar(cost, self.class_tokens)
-            views = torch.arange(len(kept), device=kept.device)[:, None]
-            cost, text_guidance = cost[views, kept], text_guidance[0, kept]
-        x = self.embedding(cost)
-        appearance = self.appearance(guidance[0]).permute(0, 2, 3, 1)
-        windows = lay_windows((x.shape[2], x.shape[3]), self.window, self.heads, x)
-        for layer in self.layers:
-            x = layer(x, appearance, text_guidance, windows, pooling)
-        logits = self.decoder(x, guidance[1:])
+        kept, parts = self.aggregate(features, text, guidance, pooling)
+        logits = torch.cat([*parts], dim=1)
         return logits if kept is None else restore(logits, kept, len(text))
+
+    def parts(
+        self, features: Tensor, text: Tensor, guidance: Sequence[Tensor], pooling: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """As `forward`, a few classes at a time: rows of text (t,), ascending, and their logits (B,t,4h,4w).
+
+        Of the rows that no view keeps, whose logits are all alike, the first alone is among them.
+        """
+        kept, parts = self.aggregate(features, text, guidance, pooling)
+        if kept is None:
+            start = 0
+            for logits in parts:
+                yield torch.arange(start, start + logits.shape[1], device=logits.device), logits
+                start += logits.shape[1]
+            return
+        logits = torch.cat([*parts], dim=1)
+        used = torch.zeros(len(text), dtype=torch.bool, device=text.device).index_fill(0, kept.flatten(), True)
+        used[(~used).byte().argmax()] = True
+        full = restore(logits, used.cumsum(0)[kept] - 1, int(used.sum()))
+        yield from zip(used.nonzero()[:, 0].split(CPU_MAPS), full.split(CPU_MAPS, dim=1), strict=True)
+
+    def aggregate(
+        self, features: Tensor, text: Tensor, guidance: Sequence[Tensor], pooling: int
+    ) -> tuple[Tensor | None, Iterator[Tensor]]:
+        """Which rows each view keeps, (B,K) ascending, or None for all; and the logits (B,t,4h,4w) of a few each."""
+        features, text = unit(features, dim=1), unit(text, dim=-1)
+        words = self.text(unit(text.mean(dim=1), dim=-1))
+        most = self.class_tokens if self.training else self.kept_classes
+        kept = most_similar(features, text, most) if 0 < most < len(text) else None
+        rows = len(text) if kept is None else kept.shape[1]
+        at_once = CPU_MAPS if features.device.type == "cpu" else DEVICE_MAPS
+        views = min(max(at_once // rows, 1), len(features))
+        classes = min(max(at_once // views, 1), rows)
+        size = self.embedding.conv.out_channels * features[0, 0].numel() * features.element_size()
+        keep = torch.is_grad_enabled() or len(features) * rows * size <= (
+            self.memory_budget or default_budget(features.device)
+        )
+        groups = []
+        for start in range(0, len(features), views):
+            group = slice(start, start + views)
+            chosen = (text[None], words[None]) if kept is None else (text[kept[group]], words[kept[group]])
+            maps = [level[group] for level in guidance]
+            groups.append(Aggregation(self, features[group], *chosen, maps, pooling, classes, keep))
+        return kept, (torch.cat([group.logits(i) for group in groups]) for i in range(-(-rows // classes)))
+
+
+class Aggregation:
+    """A pass of some views, and of all their classes, a few at a time, through an aggregator.
+
+    Places of different classes are independent; of all other classes, a class layer needs a sum. So there is a pass
+    over the classes for each layer, which ends with sums, and one for the logits. What left a layer's spatial part is
+    kept for the next pass, or, unless `keep`, made again from the start, in memory that does not grow with the classes.
+
+    In training, `checkpointed` parts (the aggregator, its decoder) keep what goes into a pass of a few classes, and run
+    it again for its gradients.
+    """
+
+    def __init__(
+        self,
+        aggregator: Aggregator,
+        features: Tensor,
+        text: Tensor,
+        words: Tensor,
+        guidance: Sequence[Tensor],
+        pooling: int,
+        classes: int,
+        keep: bool,
+    ):
+        """Unit features (B,D,h,w), unit text (B or 1,T,P,D) and its guidance (B or 1,T,G); `classes` at a time."""
+        self.aggregator = aggregator
+        self.features = features
+        self.text = text.split(classes, dim=1)
+        self.pooling = pooling
+        self.spatial: list[SpatialLayer] = [layer.get_submodule("spatial") for layer in aggregator.layers]  # type: ignore
+        self.classes: list[ClassLayer] = [layer.get_submodule("classes") for layer in aggregator.layers]  # type: ignore
+        self.windows = lay_windows((features.shape[2], features.shape[3]), aggregator.window, features)
+        appearance = aggregator.appearance(guidance[0]).permute(0, 2, 3, 1)
+        self.appearance = [layer.guide(appearance, self.windows) for layer in self.spatial]
+        self.words = [layer.guide(words.split(classes, dim=1)) for layer in self.classes]
+        self.guidance = aggregator.decoder.prepare(guidance[1:])
+        self.keep = keep
+        self.left: list[Tensor | None] = [None] * len(self.text)  # what left the last spatial part, where it is kept
+        self.sums: list[ClassSums] = []
+        for depth, layer in enumerate(self.classes):
+            total = layer.padding(text.shape[1])
+            for index in range(len(self.text)):
+                x, sums = recomputed(aggregator.checkpointed, self.advance, depth, index, self.before(depth, index))
+                total = sums if total is None else total.add(sums)
+                self.left[index] = x if keep else None
+            assert total is not None
+            self.sums.append(total)
+
+    def enter(self, depth: int, index: int, x: Tensor | None) -> Tensor:
+        """What comes into layer `depth` (B,t,h,w,C), or into the decoder, from what left the spatial part before."""
+        if x is None:
+            return self.aggregator.embedding(cost_volume(self.features, self.text[index]))
+        before = depth - 1
+        return self.classes[before](x, self.words[before][index], self.sums[before], self.pooling)
+
+    def advance(self, depth: int, index: int, x: Tensor | None) -> tuple[Tensor, ClassSums]:
+        """What leaves the spatial part of layer `depth`, and its sums, from what left that before."""
+        x = self.spatial[depth](self.enter(depth, index, x), self.appearance[depth], self.windows)
+        return x, self.classes[depth].sums(x, self.words[depth][index], self.pooling)
+
+    def before(self, depth: int, index: int) -> Tensor | None:
+        """What left the spatial part before that of layer `depth`; None where there is none."""
+        if self.keep or not depth:
+            return self.left[index]
+        x = self.enter(depth - 1, index, self.before(depth - 1, index))
+        return self.spatial[depth - 1](x, self.appearance[depth - 1], self.windows)
+
+    def logits(self, index: int) -> Tensor:
+        """Logits (B,t,4h,4w) of the classes of that index."""
+        depth = len(self.classes)
+        x = recomputed(self.aggregator.checkpointed, self.enter, depth, index, self.before(depth, index))
+        return recomputed(self.aggregator.decoder.checkpointed, self.aggregator.decoder, x, self.guidance)

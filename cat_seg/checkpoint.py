@@ -95,7 +95,7 @@ def _computed(model: CATSeg) -> dict[str, Tensor]:
     computed: dict[str, Tensor] = {}
     side, window = model.resolution // model.clip.visual.patch_size, model.aggregator.window
     if side > window:
-        mask = shift_mask((side, side), window, window // 2, torch.device("cpu"))
+        mask = shift_mask((side, side), window, window // 2)
         for layer in range(len(model.aggregator.layers)):
             computed[f"{AGGREGATOR}layers.{layer}.swin_block.block_2.attn_mask"] = mask
     for key, table in model.state_dict().items():

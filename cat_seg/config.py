@@ -37,6 +37,9 @@ def add_cat_seg_config(cfg: CfgNode) -> None:
     # Class aggregation sees this many classes: fewer are padded, more are cut to those most similar to the view. 0: all
     # classes as they are (first version).
     node.CLASS_TOKENS = 256
+    # At test a view keeps this many of the classes instead, those most similar to it: fewer are an approximation that
+    # saves time, 0 keeps all. -1: CLASS_TOKENS (published).
+    node.KEPT_CLASSES = -1
     # Class aggregation runs on a grid coarser by this factor: in training, and at test.
     node.POOLING_TRAIN = 2
     node.POOLING_TEST = 1

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 # Logit of a class that a view left out: its probability is 0.
 DROPPED_LOGIT = -100.0
+# Rows of text whose cost is looked at at once to find the best: bounds memory, whatever the vocabulary.
+ROWS_AT_ONCE = 256
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -16,19 +18,27 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def unit(x: Tensor, dim: int) -> Tensor:
+    """Of length 1 along `dim`. Never in half precision: cosines of classes differ by a few hundredths."""
+    with torch.autocast(x.device.type, enabled=False):
+        return F.normalize(at_least_float32(x), dim=dim)
+
+
 def cost_volume(features: Tensor, text: Tensor) -> Tensor:
-    """Cosine of patch features (B,D,h,w) with text embeddings (T,P,D): (B,T,P,h,w), in [-1, 1].
-
-    Never in half precision: cosines of classes differ by a few hundredths.
-    """
+    """Cosine of unit patch features (B,D,h,w) with unit text embeddings (B or 1,T,P,D): (B,T,P,h,w), in [-1, 1]."""
     with torch.autocast(features.device.type, enabled=False):
-        features, text = F.normalize(at_least_float32(features), dim=1), F.normalize(at_least_float32(text), dim=-1)
-        return torch.einsum("bdhw,tpd->btphw", features, text)
+        rows = text.flatten(1, 2).expand(len(features), -1, -1)
+        return (rows @ features.flatten(2)).view(len(features), *text.shape[1:3], *features.shape[2:])
 
 
-def most_similar(cost: Tensor, count: int) -> Tensor:
-    """Indices (B,count), ascending, of the rows of text whose best cosine anywhere in the view is highest."""
-    best = cost.flatten(2).amax(dim=-1)
+def most_similar(features: Tensor, text: Tensor, count: int) -> Tensor:
+    """Indices (B,count), ascending, of the rows of text whose best cosine anywhere in the view is highest.
+
+    `features` (B,D,h,w) and `text` (T,P,D) are of unit length.
+    """
+    best = torch.cat(
+        [cost_volume(features, rows[None]).flatten(2).amax(-1) for rows in text.split(ROWS_AT_ONCE)], dim=1
+    )
     return best.topk(count, dim=1, sorted=False).indices.sort(dim=1).values
 
 
@@ -56,5 +66,5 @@ class CostEmbedding(nn.Module):
                 f"text with {cost.shape[2]} prompts per class, but this model embeds {self.conv.in_channels}: "
                 "the prompts of training and test must be the same"
             )
-        embedded = self.conv(cost.flatten(0, 1)).unflatten(0, cost.shape[:2])
-        return embedded.permute(0, 1, 3, 4, 2).contiguous()
+        maps = cost.flatten(0, 1).contiguous(memory_format=torch.channels_last)  # as what comes next wants its answer
+        return self.conv(maps).permute(0, 2, 3, 1).contiguous().unflatten(0, cost.shape[:2])

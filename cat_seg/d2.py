@@ -67,6 +67,7 @@ def build_cat_seg(cfg: CfgNode, clip: CLIP, prompts: int) -> CATSegModel:
         window=node.WINDOW,
         class_tokens=node.CLASS_TOKENS,
         decoder=decoder,
+        kept_classes=None if node.KEPT_CLASSES < 0 else node.KEPT_CLASSES,
     )
     return CATSegModel(
         clip=clip,

@@ -10,10 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ovss.checkpointing import recomputed
-
-# Maps that are decoded at once: they are independent, and a bound on them is one on memory (128: about 1 GB at 96 px).
-MAPS_AT_ONCE = 128
 CHANNELS_PER_GROUP = 16
 
 
@@ -35,18 +31,27 @@ class UpStage(nn.Module):
         self.conv2 = nn.Conv2d(out_width, out_width, 3, padding=1, bias=False)
         self.norm2 = nn.GroupNorm(out_width // CHANNELS_PER_GROUP, out_width)
 
-    def share(self, guidance: Tensor) -> Tensor:
-        """What the guidance (B,G,2h,2w) adds to the first convolution of every class of its view."""
-        weight = self.conv1.weight[:, self.up.out_channels :]
-        return F.conv2d(self.guidance(guidance), weight, padding=1)
+    def prepare(self, guidance: Tensor) -> tuple[Tensor, Tensor]:
+        """What a pass needs but once: the kernel that raises and convolves (C,C',4,4), and what is added (B,C',2h,2w).
 
-    def forward(self, x: Tensor, shared: Tensor) -> Tensor:
-        """Maps (B,T,C,h,w) -> (B,T,C',2h,2w)"""
-        views = x.shape[:2]
-        y = F.conv2d(self.up(x.flatten(0, 1)), self.conv1.weight[:, : self.up.out_channels], padding=1)
-        y = (y.unflatten(0, views) + shared.unsqueeze(1)).flatten(0, 1)
-        y = F.relu(self.norm1(y))
-        return F.relu(self.norm2(self.conv2(y))).unflatten(0, views)
+        Nothing lies between `up` and `conv1` but the guidance that comes beside, so that they are one transposed
+        convolution: its kernel is what `conv1` makes of a single place, raised. What guidance and the bias of `up` add
+        is the same for every class.
+        """
+        raised = self.up.out_channels
+        weight, beside = self.conv1.weight[:, :raised], self.conv1.weight[:, raised:]
+        with torch.autocast(guidance.device.type, enabled=False):  # a product of weights is not rounded on its way
+            kernel = F.conv2d(self.up.weight, weight, padding=2)
+        bias = cast(Tensor, self.up.bias).view(1, -1, 1, 1).expand(-1, -1, *guidance.shape[-2:])
+        shared = F.conv2d(self.guidance(guidance), beside, padding=1) + F.conv2d(bias, weight, padding=1)
+        return kernel, shared.contiguous(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, kernel: Tensor, shared: Tensor) -> Tensor:
+        """Maps (B,T,C,h,w), and what `prepare` made of the guidance, to (B,T,C',2h,2w)."""
+        y = F.conv_transpose2d(x.flatten(0, 1), kernel, stride=2, padding=1)
+        y = (y.unflatten(0, x.shape[:2]) + shared.unsqueeze(1)).flatten(0, 1)
+        y = F.relu(self.norm1(y), inplace=True)
+        return F.relu(self.norm2(self.conv2(y)), inplace=True).unflatten(0, x.shape[:2])
 
 
 class Decoder(nn.Module):
@@ -56,8 +61,7 @@ class Decoder(nn.Module):
         width: of the aggregated cost; `widths` after each stage (multiples of 16, one group norm group each).
         guidance_channels, guidance_widths: of each stage, see `UpStage`.
 
-    `checkpointed`, False until set: training keeps what goes in and comes out, so that the bound on memory holds for
-    the backward pass too.
+    `checkpointed`, False until set: see `cat_seg.aggregation.Aggregation`.
     """
 
     def __init__(
@@ -77,15 +81,13 @@ class Decoder(nn.Module):
         )
         self.head = nn.Conv2d(widths[-1], 1, 3, padding=1)
 
-    def forward(self, x: Tensor, guidance: Sequence[Tensor]) -> Tensor:
-        """Aggregated cost (B,T,h,w,C) and a guidance map per stage, each twice as large -> logits (B,T,4h,4w)."""
-        shared = [cast(UpStage, stage).share(level) for stage, level in zip(self.stages, guidance, strict=True)]
-        step = max(1, MAPS_AT_ONCE // len(x))
-        parts = [recomputed(self.checkpointed, self.decode, part, *shared) for part in x.split(step, dim=1)]
-        return torch.cat(parts, dim=1)
+    def prepare(self, guidance: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Of each stage what a pass needs but once; a guidance map per stage, each twice as large as the one before."""
+        return [cast(UpStage, stage).prepare(level) for stage, level in zip(self.stages, guidance, strict=True)]
 
-    def decode(self, x: Tensor, *shared: Tensor) -> Tensor:
+    def forward(self, x: Tensor, prepared: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Aggregated cost (B,T,h,w,C), and guidance that went through `prepare`, to logits (B,T,4h,4w)."""
         x = x.permute(0, 1, 4, 2, 3)
-        for stage, share in zip(self.stages, shared, strict=True):
-            x = stage(x, share)
+        for stage, (kernel, shared) in zip(self.stages, prepared, strict=True):
+            x = stage(x, kernel, shared)
         return self.head(x.flatten(0, 1)).view(*x.shape[:2], *x.shape[3:])

@@ -14,14 +14,14 @@ from cat_seg.backbone import ResNet101, SwinBase
 from ovss.clip.image import ImageFeatures
 
 
-def guided(linear: nn.Linear, x: Tensor, guidance: Tensor) -> Tensor:
-    """`linear` of x (..., C) and guidance (..., G) side by side, where the guidance's leading axes broadcast.
+def own_columns(linear: nn.Linear, width: int) -> Tensor:
+    """Of a map of x (..., C) and guidance (..., G) side by side, the columns (out,C) of an x of that width."""
+    return linear.weight[:, :width]
 
-    The weight's columns are applied apart, so that guidance shared by all classes (or all places) is projected once.
-    """
-    width = x.shape[-1]
-    shared = F.linear(guidance, linear.weight[:, width:], linear.bias)
-    return F.linear(x, linear.weight[:, :width]) + shared
+
+def share_of_guidance(linear: nn.Linear, guidance: Tensor) -> Tensor:
+    """What guidance (..., G), and the bias, add to such a map: the same for all classes, or all places."""
+    return F.linear(guidance, linear.weight[:, linear.in_features - guidance.shape[-1] :], linear.bias)
 
 
 def as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -5,6 +5,8 @@ Plain torch. The two versions are one model: what differs are its parts and sett
 Shapes: B views, T text rows, K classes, P prompts, D embedding width, h w patch grid, H' W' resolution of the answer.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -72,19 +74,33 @@ class CATSeg(DenseModel):
         """What the image tower takes: (B,3,H,W) in [0,1], normalised and squashed to the resolution (`to_square`)."""
         return to_square(self.normalise(images), self.resolution, multiple)
 
+    def encode(self, images: Tensor, multiple: int) -> tuple[Tensor, list[Tensor]]:
+        """Dense features (B,D,h,w) of images (B,3,H,W), and what guides their aggregation; `multiple` as in `logits`.
+
+        At test on a CPU an image at a time, whose activations stay in the cache.
+        """
+        at_once = 1 if images.device.type == "cpu" and not torch.is_grad_enabled() else len(images)
+        features, guidance = zip(*(self._encode(part, multiple) for part in images.split(at_once)), strict=True)
+        return torch.cat(features), [torch.cat(level) for level in zip(*guidance, strict=True)]
+
+    def _encode(self, images: Tensor, multiple: int) -> tuple[Tensor, list[Tensor]]:
+        prepared = self.prepare(images, multiple)
+        rules = {-1: self.last_block}
+        features = self.clip.visual(prepared, positions=self.positions, rules=rules, layers=self.guidance.layers)
+        return as_map(features.patches, features.grid), self.guidance(features, images, multiple)
+
     def logits(self, images: Tensor, text: Tensor, multiple: int = 1) -> Tensor:
         """Images (B,3,H,W) in [0,1] of any size, text (T,P,D) -> logits (B,T,4h,4w) over the whole of each image.
 
         `multiple`: the images are padded to multiples of this many pixels, and the logits lie over the padded images.
         """
-        rules = {-1: self.last_block}
-        layers = self.guidance.layers
-        prepared = self.prepare(images, multiple)
-        features = self.clip.visual(prepared, positions=self.positions, rules=rules, layers=layers)
-        guidance = self.guidance(features, images, multiple)
-        pooling = self.train_pooling if self.training else self.pooling
-        aggregate = self.aggregator.forward if self.compiled and not self.training else self.aggregator
-        return aggregate(as_map(features.patches, features.grid), text, guidance, pooling)
+        features, guidance = self.encode(images, multiple)
+        return self.aggregator(features, text, guidance, self.train_pooling if self.training else self.pooling)
+
+    def logit_parts(self, images: Tensor, text: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """See `DenseModel.logit_parts`."""
+        features, guidance = self.encode(images, 1)
+        return self.aggregator.parts(features, text, guidance, self.pooling)
 
     def forward(
         self, images: Tensor, text: Tensor, classes: Tensor | None = None, size: tuple[int, int] | None = None

@@ -65,7 +65,7 @@ def set_checkpointed(model: CATSeg, parts: Collection[str]) -> None:
     modules: Mapping[str, list[nn.Module]] = {
         "clip": [model.clip.visual, model.clip.text],
         "backbone": [model.guidance.backbone] if isinstance(model.guidance, BackboneGuidance) else [],
-        "aggregator": [*model.aggregator.layers],
+        "aggregator": [model.aggregator],
         "decoder": [model.aggregator.decoder],
     }
     for part in parts:

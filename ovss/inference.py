@@ -75,6 +75,13 @@ class DenseModel(nn.Module):
         """
         raise NotImplementedError
 
+    def logit_parts(self, images: Tensor, text: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """As `logits`, a few rows of text at a time: their indices (t,), ascending, and their logits (B,t,h,w).
+
+        Rows may be left out that have the same logits everywhere, if the first of these is there.
+        """
+        yield torch.arange(len(text), device=text.device), self.logits(images, text)
+
 
 def merge_rows(scores: Tensor, classes: Tensor | None) -> Tensor:
     """Scores of rows (B,T,H,W) to scores of classes (B,K,H,W): the best row of each class (synonyms, background words).

@@ -13,11 +13,8 @@ from torch import Tensor
 from ovss.inference import DenseModel, merge_rows
 from ovss.labels import first_maximum, in_class_order, resize
 
-# Classes whose full-size probabilities exist at once for all windows: bounds memory, whatever the vocabulary.
-CLASSES_AT_ONCE = 64
-# Views times rows of text that a model scores at once: bounds memory, whatever the vocabulary.
-# The published 5 views of 171 classes are one batch; of 847 classes each view is a batch of its own.
-ROWS_AT_ONCE = 1024
+# Rows of text of which all windows exist at full size at once, on a GPU; on a CPU one: it then stays in the cache.
+DEVICE_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -64,15 +61,20 @@ class SlidingWindow:
 
     def fuse(self, logits: Tensor) -> Tensor:
         """Logits (B,V,T,h,w) of the views -> probabilities (B,T,canvas): mean of windows, then mean with the whole."""
-        probabilities = _bilinear(logits.flatten(0, 1), (self.window, self.window)).sigmoid()
+        probabilities = _bilinear(logits.flatten(0, 1), (self.window, self.window)).sigmoid_()
         probabilities = probabilities.unflatten(0, logits.shape[:2])
         total = logits.new_zeros(len(logits), logits.shape[2], *self.canvas)
-        count = logits.new_zeros(self.canvas)
         for index, (y, x) in enumerate(self.corners):
-            place = (..., slice(y, y + self.window), slice(x, x + self.window))
-            total[place] += probabilities[:, index]
-            count[place] += 1
-        return (total / count + _bilinear(probabilities[:, -1], self.canvas)) / 2
+            total[..., y : y + self.window, x : x + self.window] += probabilities[:, index]
+        whole = _bilinear(probabilities[:, -1], self.canvas)
+        return total.div_(self._windows_at(logits)).add_(whole).div_(2)
+
+    def _windows_at(self, like: Tensor) -> Tensor:
+        """How many windows there are at each place of the canvas."""
+        count = like.new_zeros(self.canvas)
+        for y, x in self.corners:
+            count[y : y + self.window, x : x + self.window] += 1
+        return count
 
     def __call__(
         self,
@@ -82,9 +84,10 @@ class SlidingWindow:
         classes: Tensor | None = None,
         size: tuple[int, int] | None = None,
     ) -> Tensor:
-        """Score as `DenseModel.forward` does, images of any size; their views run in batches, see `ROWS_AT_ONCE`."""
-        parts = self._full_size(self._logits(model, images, text), size or (images.shape[-2], images.shape[-1]))
-        return merge_rows(torch.cat([*parts], dim=1), classes)
+        """Score as `DenseModel.forward` does, images of any size."""
+        size = size or (images.shape[-2], images.shape[-1])
+        logits = model.logits(self.views(images).flatten(0, 1), text)
+        return merge_rows(torch.cat([*self._full_size(logits, len(images), size)], dim=1), classes)
 
     @torch.no_grad()
     def labels(
@@ -95,21 +98,25 @@ class SlidingWindow:
         classes: Tensor | None = None,
         size: tuple[int, int] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Label as `DenseModel.labels` does, images of any size."""
+        """Label as `DenseModel.labels` does, images of any size: memory does not grow with the classes."""
         size = size or (images.shape[-2], images.shape[-1])
-        logits, classes = in_class_order(self._logits(model, images, text), classes, dim=2)
-        rows, best = first_maximum(self._full_size(logits, size))
-        return classes[rows], best
+        text, classes = in_class_order(text, classes, dim=0)
+        rows: list[Tensor] = []
 
-    def _logits(self, model: DenseModel, images: Tensor, text: Tensor) -> Tensor:
-        """Logits (B,V,T,h,w) of the views of images (B,3,H,W)."""
-        views = self.views(images)
-        batches = views.flatten(0, 1).split(max(ROWS_AT_ONCE // len(text), 1))
-        return torch.cat([model.logits(batch, text) for batch in batches]).unflatten(0, views.shape[:2])
+        def parts() -> Iterator[Tensor]:
+            for some, logits in model.logit_parts(self.views(images).flatten(0, 1), text):
+                rows.append(some)
+                yield from self._full_size(logits, len(images), size)
 
-    def _full_size(self, logits: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
-        """Fused probabilities (B,t,H',W') of a few rows after the other."""
-        for part in logits.split(CLASSES_AT_ONCE, dim=2):
+        winner, best = first_maximum(parts())
+        return classes[torch.cat(rows)[winner]], best
+
+    def _full_size(self, logits: Tensor, images: int, size: tuple[int, int]) -> Iterator[Tensor]:
+        """Probabilities (images,t,H',W') of a few rows after the other, from logits (images*V,T,h,w) of all views.
+
+        On a CPU every row is fused alone, so that its values depend on no other (see `ovss.labels.resize`).
+        """
+        for part in logits.unflatten(0, (images, -1)).split(1 if logits.device.type == "cpu" else DEVICE_ROWS, dim=2):
             yield resize(self.fuse(part), size)
 
 

@@ -27,7 +27,7 @@ class SmallBackbone(nn.Module):
         return [self.coarse(middle), middle, fine]
 
 
-def small_model(clip, prompts=1, class_tokens=6, resolution=64, backbone=None, **settings):
+def small_model(clip, prompts=1, class_tokens=6, resolution=64, backbone=None, kept_classes=None, **settings):
     """On a copy of the small CLIP of conftest.py: 8 x 8 patches, windows of 4, all random, padding tokens too."""
     torch.manual_seed(1)
     channels = backbone.channels if backbone else (24, 24, 16)
@@ -35,6 +35,7 @@ def small_model(clip, prompts=1, class_tokens=6, resolution=64, backbone=None, *
     aggregator = Aggregator(
         prompts=prompts, text_width=24, appearance_width=channels[0], width=64, guidance_width=32, layers=2, heads=4,
         window=4, class_tokens=class_tokens, decoder=decoder,
+        kept_classes=kept_classes,
     )  # fmt: skip
     if backbone:
         guidance = BackboneGuidance(backbone=backbone, resolution=2 * resolution)

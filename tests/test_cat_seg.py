@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from cat_seg_parts import small_images, small_model, small_text
 
-from cat_seg import decoder as decoder_module
+from cat_seg import aggregation
 from cat_seg.cost import DROPPED_LOGIT
 
 
@@ -64,11 +64,45 @@ def test_prompts_are_channels(small_clip):
 
 
 @torch.no_grad()
-def test_chunks_of_classes_equal_the_whole(small_clip, monkeypatch):
+@pytest.mark.parametrize("budget", [0, 1])
+@pytest.mark.parametrize("maps", [1, 2, 3, 6, 100])
+def test_a_few_classes_at_a_time_equal_all(small_clip, monkeypatch, maps, budget):
+    """Two views of five classes: a class of a view, of both, more, all; kept between layers, or made again."""
     model, images, text = small_model(small_clip), small_images(2), small_text(5)
     whole = model.logits(images, text)
-    monkeypatch.setattr(decoder_module, "MAPS_AT_ONCE", 4)
+    monkeypatch.setattr(aggregation, "CPU_MAPS", maps)
+    model.aggregator.memory_budget = budget
     same(model.logits(images, text), whole)
+    rows, parts = zip(*model.logit_parts(images, text), strict=True)
+    assert torch.cat(rows).tolist() == [0, 1, 2, 3, 4]
+    assert torch.equal(torch.cat(parts, dim=1), model.logits(images, text))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("maps", [2, 100])
+def test_parts_hold_every_row_that_a_view_keeps(small_clip, monkeypatch, maps):
+    """Three views keep 6 of 40 rows each; of those that none keeps, the first stands for all."""
+    model, images, text = small_model(small_clip), small_images(3), small_text(40)
+    monkeypatch.setattr(aggregation, "CPU_MAPS", maps)
+    whole = model.logits(images, text)
+    rows, parts = zip(*model.logit_parts(images, text), strict=True)
+    rows, logits = torch.cat(rows), torch.cat(parts, dim=1)
+    dropped = (whole == DROPPED_LOGIT).all(dim=(0, 2, 3)).nonzero()[:, 0].tolist()
+    kept = sorted({*range(40)} - {*dropped})
+    assert 6 < len(kept) < 19, "views keep different rows"
+    assert rows.tolist() == sorted([*kept, dropped[0]])
+    assert torch.equal(logits, whole[:, rows])
+
+
+@torch.no_grad()
+def test_classes_that_a_view_keeps_at_test(small_clip):
+    model, images, text = small_model(small_clip, kept_classes=3), small_images(), small_text(9)
+    logits = model.logits(images, text)
+    assert (logits == DROPPED_LOGIT).all(dim=(2, 3)).sum() == 6
+    training = model.train().logits(images, text)
+    assert (training == DROPPED_LOGIT).all(dim=(2, 3)).sum() == 3, "training keeps as many as there are tokens"
+    model.eval().aggregator.kept_classes = 0
+    assert (model.logits(images, text) > DROPPED_LOGIT / 2).all()
 
 
 @torch.no_grad()

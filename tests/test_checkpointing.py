@@ -8,7 +8,7 @@ from cat_seg_parts import small_first_model, small_model, small_text
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cat_seg import aggregation, decoder
+from cat_seg import aggregation
 from cat_seg.backbone import ResNet101, SwinBase
 from cat_seg.d2 import CATSeg
 from cat_seg.training import set_checkpointed, set_trainable
@@ -129,8 +129,7 @@ def test_a_few_classes_at_a_time(small_clip, monkeypatch):
     """Two crops, so one class of each at a time: sums over classes are taken in another order."""
     trained = segmentor(small_model(small_clip))
     expected = gradients(trained, ())
-    monkeypatch.setattr(aggregation, "MAPS_AT_ONCE", 2)
-    monkeypatch.setattr(decoder, "MAPS_AT_ONCE", 2)
+    monkeypatch.setattr(aggregation, "CPU_MAPS", 2)
     for found, value in zip(gradients(trained, ALL), expected, strict=True):
         torch.testing.assert_close(found, value, rtol=1e-5, atol=1e-6)
 

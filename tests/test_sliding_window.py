@@ -4,8 +4,9 @@ import pytest
 import torch
 from cat_seg_parts import small_first_model, small_images, small_model, small_text
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from ovss import sliding_window
 from ovss.sliding_window import SlidingWindow
 
 PUBLISHED = SlidingWindow(canvas=(640, 640), window=384, overlap=0.333)
@@ -17,6 +18,10 @@ class Brightness(nn.Module):
 
     def logits(self, images, text):
         return images[:, :1] * text[:, 0, 0].view(1, -1, 1, 1)
+
+    def logit_parts(self, images, text):
+        for rows in torch.arange(len(text)).split(2):
+            yield rows, self.logits(images, text[rows])
 
 
 def test_published_geometry():
@@ -64,28 +69,59 @@ def test_a_flat_picture_stays_flat():
     torch.testing.assert_close(scores, expected)
 
 
-def test_batch_equals_single_and_chunks_equal_the_whole(monkeypatch):
+def test_batch_equals_single():
     images, text = torch.rand(3, 3, 9, 13), torch.randn(5, 1, 1)
     together = SMALL(Brightness(), images, text)
     assert together.shape == (3, 5, 9, 13)
-    monkeypatch.setattr(sliding_window, "CLASSES_AT_ONCE", 2)
     for index in range(3):
-        torch.testing.assert_close(SMALL(Brightness(), images[index : index + 1], text)[0], together[index])
+        assert torch.equal(SMALL(Brightness(), images[index : index + 1], text)[0], together[index])
+
+
+@pytest.mark.parametrize("classes", [None, [0, 1, 1, 2, 3], [1, 0, 3, 2, 0]])
+def test_labels_are_those_of_the_scores(classes):
+    images, text = torch.rand(2, 3, 9, 13), torch.randn(5, 1, 1)
+    text[4] = text[2]  # equal rows: the first class wins
+    classes = None if classes is None else torch.tensor(classes)
+    score, label = SMALL(Brightness(), images, text, classes, (7, 5)).max(dim=1)
+    labels, scores = SMALL.labels(Brightness(), images, text, classes, (7, 5))
+    assert torch.equal(labels, label)
+    assert torch.equal(scores, score)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("rows_at_once", "batches"), [(15, [5]), (14, [4, 1]), (6, [2, 2, 1]), (2, [1] * 5)])
+@pytest.mark.parametrize("rows", [3, 9, 30])
 @pytest.mark.parametrize("build", [small_model, small_first_model])
-def test_views_in_batches_equal_all_at_once(small_clip, monkeypatch, build, rows_at_once, batches):
-    """Of 3 rows of text, 5 views; of more rows than the bound, one view at a time."""
-    model, images, text = build(small_clip), small_images(), small_text(3)
+def test_labels_of_a_model_are_those_of_its_scores(small_clip, build, rows):
+    """Of up to 6 classes that a view keeps, or all."""
+    model, images, text = build(small_clip), small_images(), small_text(rows)
     window = SlidingWindow(canvas=(96, 96), window=64, overlap=0.5)
-    expected = window(model, images, text)
-    seen = []
-    model.aggregator.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
-    monkeypatch.setattr(sliding_window, "ROWS_AT_ONCE", rows_at_once)
-    torch.testing.assert_close(window(model, images, text), expected, atol=1e-6, rtol=0)
-    assert seen == batches
+    score, label = window(model, images, text).max(dim=1)
+    labels, scores = window.labels(model, images, text)
+    assert torch.equal(labels, label)
+    assert torch.equal(scores, score)
+
+
+@torch.no_grad()
+def test_memory_does_not_grow_with_the_words(small_clip):
+    """Of 400 classes nothing is made at full size, or kept between layers, but a few at a time."""
+    model, images = small_model(small_clip, kept_classes=0), small_images()
+    model.aggregator.memory_budget = 2**20
+    window = SlidingWindow(canvas=(96, 96), window=64, overlap=0.5)
+    largest = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            made = function(*args, **(kwargs or {}))
+            largest.append(max((x.numel() for x in tree_leaves(made) if isinstance(x, torch.Tensor)), default=0))
+            return made
+
+    peaks = []
+    for rows in (40, 400):
+        largest.clear()
+        with Watch():
+            window.labels(model, images, small_text(rows))
+        peaks.append(max(largest))
+    assert peaks[0] == peaks[1]
 
 
 def test_rows_of_one_class_are_merged():
