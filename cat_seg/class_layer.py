@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cat_seg.cost import at_least_float32
 from cat_seg.guidance import own_columns, share_of_guidance
+from ovss.precision import at_least_float32
 
 EPSILON = 1e-6
 

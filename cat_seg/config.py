@@ -34,12 +34,9 @@ def add_cat_seg_config(cfg: CfgNode) -> None:
     node.WINDOW = 12
     # Channels of the projected text and appearance guidance.
     node.GUIDANCE_WIDTH = 128
-    # Class aggregation sees this many classes: fewer are padded, more are cut to those most similar to the view. 0: all
-    # classes as they are (first version).
+    # Class aggregation sees this many classes: fewer are padded, more are cut to those most similar to the view
+    # (TEST.KEPT_CLASSES). 0: all classes as they are (first version).
     node.CLASS_TOKENS = 256
-    # At test a view keeps this many of the classes instead, those most similar to it: fewer are an approximation that
-    # saves time, 0 keeps all. -1: CLASS_TOKENS (published).
-    node.KEPT_CLASSES = -1
     # Class aggregation runs on a grid coarser by this factor: in training, and at test.
     node.POOLING_TRAIN = 2
     node.POOLING_TEST = 1
@@ -56,8 +53,8 @@ def add_cat_seg_config(cfg: CfgNode) -> None:
     # Parts that recompute activations in training instead of keeping them, for memory: clip, backbone (first version),
     # aggregator, decoder.
     cfg.MODEL.CHECKPOINTING = ()
-    # Training runs the aggregator, decoder included, through torch.compile: minutes before the first step, fewer for
-    # each. Needs a compiler: a C++ one on a CPU, Triton on a GPU.
+    # Run the aggregator's layers and the decoder through torch.compile: a minute or more before the first step or
+    # picture, less for each. Needs a compiler: a C++ one on a CPU, Triton on a GPU.
     cfg.MODEL.COMPILE = False
     # Whether pixels without a label train as "none of the classes" (published) or not at all.
     cfg.LOSS.IGNORED_AS_NEGATIVE = True

@@ -7,15 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ovss.precision import at_least_float32
+
 # Logit of a class that a view left out: its probability is 0.
 DROPPED_LOGIT = -100.0
 # Rows of text whose cost is looked at at once to find the best: bounds memory, whatever the vocabulary.
 ROWS_AT_ONCE = 256
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Half precision to float32: for sums of many terms, and for differences that it would round away."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def unit(x: Tensor, dim: int) -> Tensor:

@@ -67,7 +67,7 @@ def build_cat_seg(cfg: CfgNode, clip: CLIP, prompts: int) -> CATSegModel:
         window=node.WINDOW,
         class_tokens=node.CLASS_TOKENS,
         decoder=decoder,
-        kept_classes=None if node.KEPT_CLASSES < 0 else node.KEPT_CLASSES,
+        kept_classes=None if cfg.TEST.KEPT_CLASSES < 0 else cfg.TEST.KEPT_CLASSES,
     )
     return CATSegModel(
         clip=clip,
@@ -138,7 +138,9 @@ class CATSeg(Segmentor):
             load_imagenet(model, cfg.MODEL.CAT_SEG.BACKBONE_WEIGHTS)
         set_trainable(model, cfg.MODEL.CAT_SEG.CLIP_FINETUNE, backbone=cfg.SOLVER.BACKBONE_MULTIPLIER > 0)
         set_checkpointed(model, cfg.MODEL.CHECKPOINTING)
-        window = SlidingWindow(tuple(cfg.TEST.WINDOW_CANVAS), cfg.TEST.WINDOW_SIZE, cfg.TEST.WINDOW_OVERLAP)
+        model.aggregator.memory_budget = cfg.MODEL.MEMORY_BUDGET * 2**20
+        test = cfg.TEST
+        window = SlidingWindow(tuple(test.WINDOW_CANVAS), test.WINDOW_SIZE, test.WINDOW_OVERLAP, test.WINDOW_WHOLE)
         return {
             "model": model,
             "prompts": prompts,
@@ -146,15 +148,16 @@ class CATSeg(Segmentor):
             "synonyms": cfg.MODEL.TEXT.SYNONYMS,
             "vocabulary": Vocabulary.parse(cfg.MODEL.VOCABULARY) if cfg.MODEL.VOCABULARY else None,
             "size_fit": cfg.INPUT.SIZE_FIT,
-            "sliding_window": window if cfg.TEST.SLIDING_WINDOW else None,
+            "sliding_window": window if test.SLIDING_WINDOW else None,
+            "precision": test.PRECISION,
             "ignore_label": cfg.LOSS.IGNORE_LABEL,
             "ignored_as_negative": cfg.LOSS.IGNORED_AS_NEGATIVE,
             "compiled": cfg.MODEL.COMPILE,
         }
 
     def train(self, mode: bool = True) -> "CATSeg":
-        """See `Segmentor.train`. Raises ValueError where training is to be compiled and there is no compiler."""
-        if mode and self.model.compiled:
+        """See `Segmentor.train`. Raises ValueError where the model is to be compiled and there is no compiler."""
+        if self.model.compiled:
             require_compiler(self.device.type)
         super().train(mode)
         return self

@@ -16,6 +16,7 @@ from ovss.clip.image import BlockRule, value_to_class
 from ovss.clip.model import CLIP
 from ovss.inference import DenseModel, merge_rows
 from ovss.labels import resize, resized_labels
+from ovss.precision import at_least_float32
 
 
 class CATSeg(DenseModel):
@@ -61,8 +62,11 @@ class CATSeg(DenseModel):
         self.compiled = False
 
     def compile_aggregator(self) -> None:
-        """Run the aggregator through torch.compile, in training alone: tests' words would compile it time and again."""
-        self.aggregator.compile()
+        """Run what the aggregator does to a few classes through torch.compile: their number is much the same always."""
+        for layer in self.aggregator.layers:
+            layer.get_submodule("spatial").compile()
+            layer.get_submodule("classes").compile()
+        self.aggregator.decoder.compile()
         self.compiled = True
 
     @property
@@ -106,7 +110,7 @@ class CATSeg(DenseModel):
         self, images: Tensor, text: Tensor, classes: Tensor | None = None, size: tuple[int, int] | None = None
     ) -> Tensor:
         """See `DenseModel.forward`. Scores are probabilities; they, not the logits, are resized, as published."""
-        probabilities = self.logits(images, text, self.pad_to).sigmoid()
+        probabilities = at_least_float32(self.logits(images, text, self.pad_to)).sigmoid()
         size = size or (images.shape[-2], images.shape[-1])
         return merge_rows(resize(probabilities, size), classes)
 
@@ -115,5 +119,5 @@ class CATSeg(DenseModel):
         self, images: Tensor, text: Tensor, classes: Tensor | None = None, size: tuple[int, int] | None = None
     ) -> tuple[Tensor, Tensor]:
         """See `DenseModel.labels`."""
-        probabilities = self.logits(images, text, self.pad_to).sigmoid()
+        probabilities = at_least_float32(self.logits(images, text, self.pad_to)).sigmoid()
         return resized_labels(probabilities, size or (images.shape[-2], images.shape[-1]), classes)

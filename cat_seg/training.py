@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cat_seg.cost import at_least_float32
 from cat_seg.guidance import BackboneGuidance
 from cat_seg.model import CATSeg
+from ovss.precision import at_least_float32
 
 # Which of CLIP's parameters train, by name. The aggregator and upsampled guidance always do.
 CLIP_FINETUNE = {

@@ -50,6 +50,8 @@ class CLIPtrase(Segmentor):
             raise ValueError(
                 "TEST.SLIDING_WINDOW True: CLIPtrase's regions are of a whole picture, it has no windows; set False"
             )
+        if cfg.TEST.KEPT_CLASSES >= 0:
+            raise ValueError(f"TEST.KEPT_CLASSES {cfg.TEST.KEPT_CLASSES}: CLIPtrase looks at all classes; set -1")
         clip = load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
         node = cfg.MODEL.CLIPTRASE
         model = CLIPtraseModel(
@@ -68,4 +70,5 @@ class CLIPtrase(Segmentor):
             "synonyms": cfg.MODEL.TEXT.SYNONYMS,
             "vocabulary": Vocabulary.parse(cfg.MODEL.VOCABULARY) if cfg.MODEL.VOCABULARY else None,
             "size_fit": cfg.INPUT.SIZE_FIT,
+            "precision": cfg.TEST.PRECISION,
         }

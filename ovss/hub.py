@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ovss.allocator import keep_freed_memory
 from ovss.d2 import catalog  # registers the data sets
 from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, MetadataCatalog, build_model
 from ovss.d2.augmentation import augmented
@@ -108,5 +109,6 @@ def build_predictor(
         catalog.register_folder(cfg)
         catalog.check_name(cfg.DATASETS.TEST[0], "DATASETS.TEST")
         vocabulary = MetadataCatalog.get(cfg.DATASETS.TEST[0]).vocabulary
+    keep_freed_memory()
     segmentor = augmented(cfg, build_model(cfg).eval())
     return Predictor(segmentor, InputTransform.from_config(cfg, center_crop=False), vocabulary)

@@ -76,9 +76,10 @@ def run(model, image, text, mode):
     """Logits of all views, and probabilities at the photo's size, from one pass."""
     model.pooling = POOLING[mode]
     logits = model.logits(views(image, mode), text, PADDING[mode])
+    logits = logits.float()
     fused = WINDOW.fuse(logits[None]) if mode == "sw" else logits.sigmoid()
     answer = torch.nn.functional.interpolate(fused, image.shape[:2], mode="bilinear", align_corners=False)
-    return logits.numpy(), answer[0].numpy()
+    return logits.float().numpy(), answer[0].float().numpy()
 
 
 def close(found, expected, relative=1e-4, absolute=None):

@@ -68,3 +68,23 @@ def test_config_holds_the_published_protocol(base, golden, tmp_path):
     request = {"image": resized, "height": image.shape[0], "width": image.shape[1], "vocabulary": predictor.vocabulary}
     answer = predictor.segmentor([request])[0]["sem_seg"].numpy()
     close(answer.reshape(20, -1)[:, golden["sw/pix_idx"]], golden["sw/pix_val"], absolute=5e-5)
+
+
+@pytest.mark.slow
+def test_bfloat16(base, golden):
+    """Eight bits move these logits by 2 % of the largest: labels are the same where classes are well apart.
+
+    They seldom are with random weights, where half of all pixels have two probabilities within 0.001. What it means for
+    a model that has learned is in test_tiny_cat_seg.py.
+    """
+    image = skimage.data.astronaut()
+    text = encode(base, VOC)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, answer = run(base, image, text, "plain")
+    close(logits[..., ::12, ::12], golden["plain/logits_stride12"], relative=0.03)
+    expected, found = golden["plain/pix_val"], answer.reshape(20, -1)[:, golden["plain/pix_idx"]]
+    assert np.abs(found - expected).max() < 0.01
+    second, first = np.sort(expected, axis=0)[-2:]
+    clear = first - second > 0.004
+    assert clear.sum() > 40
+    assert (found.argmax(0) == expected.argmax(0))[clear].all()

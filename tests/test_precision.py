@@ -5,8 +5,8 @@ import torch
 from cat_seg_parts import small_first_model, small_images, small_model
 from small_training import CONFIG, SMALL, as_opts, write_squares
 
-from cat_seg.aggregation import linear_attention
-from cat_seg.cost import cost_volume
+from cat_seg.class_layer import attend, sum_up
+from cat_seg.cost import cost_volume, unit
 from cat_seg.training import pixel_loss, set_trainable
 from ovss import hub
 from ovss.clip.embeddings import embed_rows
@@ -50,23 +50,22 @@ def test_gradients_are_nearly_those_of_float32(small_clip, build, name, bound, p
 
 @pytest.mark.parametrize("dtype", HALVES.values())
 def test_cosines_are_never_rounded(dtype):
-    features, text = torch.randn(1, 8, 2, 2), torch.randn(3, 1, 8)
+    features, text = torch.randn(1, 8, 2, 2), torch.randn(1, 3, 1, 8)
     with torch.autocast("cpu", dtype=dtype):
-        found = cost_volume(features, text)
-    assert torch.equal(found, cost_volume(features, text))
+        found = cost_volume(unit(features, dim=1), unit(text, dim=-1))
+    assert torch.equal(found, cost_volume(unit(features, dim=1), unit(text, dim=-1)))
 
 
 @pytest.mark.parametrize("dtype", HALVES.values())
 @pytest.mark.parametrize("size", [-12.0, -9.0, 200.0, 3000.0])
 def test_attention_among_classes_is_never_lost(dtype, size):
     """In half precision elu + 1 is 0 at -9, and a sum of 32 products of 200 is too large for float16."""
-    query, key = torch.full((2, 5, 32), size), torch.full((2, 7, 32), size)
-    value = torch.arange(7.0).view(1, 7, 1).expand(2, 7, 32)
-    padding = key[:, :1], value[:, :1], 3
-    expected = linear_attention(query, key, value, padding)
+    query, key = torch.full((1, 5, 2, 1, 32), size), torch.full((1, 7, 2, 1, 32), size)
+    value = torch.arange(7.0).view(1, 7, 1, 1, 1).expand(1, 7, 2, 1, 32)
+    expected = attend(query, sum_up(key, value))
     halves = [part.to(dtype).requires_grad_() for part in (query, key, value)]
     with torch.autocast("cpu", dtype=dtype):
-        found = linear_attention(*halves, tuple(part.to(dtype) for part in padding[:2]) + padding[2:])
+        found = attend(halves[0], sum_up(*halves[1:]))
     assert found.dtype == dtype
     torch.testing.assert_close(found, expected.to(dtype))
     assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(found.sum(), halves))

@@ -66,6 +66,7 @@ def test_cat_seg_in_words():
         "with overlap 0.333 and a view of the whole; scored at the picture's own size",
         "prompts": "1 (single), synonyms: first",
         "background": "background words count as one class; pixels without a label are not scored",
+        "computing": "float32",
         "mIoU": "mIoU_gt is over classes in the ground truth, mIoU_union over those in the ground truth or an answer",
     }
 
@@ -78,6 +79,7 @@ def test_cliptrase_in_words():
         "prompts": "80 (imagenet), synonyms: joined",
         "background": "background words count as one class; where there are any, pixels without a label count as it "
         "too; pictures of background alone are left out",
+        "computing": "float32",
         "mIoU": "mIoU_gt is over classes in the ground truth, mIoU_union over those in the ground truth or an answer; "
         "0.01 added to denominators",
     }

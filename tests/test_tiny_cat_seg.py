@@ -1,5 +1,6 @@
 """The embedded CAT-Seg: it is what its config trains, small, and knows pairs that it was not trained on."""
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -51,6 +52,20 @@ def test_finds_seen_and_unseen_pairs():
     for pairs in (scenes.SEEN, scenes.UNSEEN):
         found = torch.tensor([iou[pair] for pair in pairs]).nanmean()  # not every pair is in so few scenes
         assert found > 60
+
+
+@pytest.mark.slow
+def test_bfloat16_labels():
+    """At least 99.5 % of the labels of a model that has learned are those of float32."""
+    predictor = build_predictor(str(FILE), device="cpu")
+    halved = build_predictor(str(FILE), ["TEST.PRECISION", "bfloat16"], device="cpu")
+    equal = []
+    for index in range(4):
+        image = scenes.draw_scene((scenes.HELD_OUT_STREAM, 2, index)).image
+        expected, found = predictor(image), halved(image)
+        assert np.abs(found.scores - expected.scores).max() > 1e-6, "it was computed in float32"
+        equal.append((found.labels == expected.labels).mean())
+    assert np.mean(equal) >= 0.995
 
 
 def test_halved_file_keeps_names_whole_numbers_and_metadata(tmp_path):

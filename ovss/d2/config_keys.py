@@ -14,6 +14,9 @@ def add_ovss_config(cfg: CfgNode) -> None:
     cfg.MODEL.CLIP.NAME = "ViT-B/16"
     # Local file or folder of weights; empty: the published ones, downloaded once by open_clip.
     cfg.MODEL.CLIP.WEIGHTS = ""
+    # MiB that a pass may keep of what it could also make again, for all words together; beyond that it takes longer
+    # instead. 0: a quarter of the free memory, at most 1024.
+    cfg.MODEL.MEMORY_BUDGET = 0
     cfg.MODEL.TEXT = CfgNode()
     # Prompt set of ovss/templates.py: single, imagenet (80), imagenet_select (8), vild (14).
     cfg.MODEL.TEXT.PROMPTS = "imagenet"
@@ -66,6 +69,15 @@ def add_ovss_config(cfg: CfgNode) -> None:
     cfg.TEST.WINDOW_CANVAS = [640, 640]
     cfg.TEST.WINDOW_SIZE = 384
     cfg.TEST.WINDOW_OVERLAP = 0.333
+    # Average them with a view of the whole picture (published). False: windows alone, an approximation.
+    cfg.TEST.WINDOW_WHOLE = True
+    # CAT-Seg: classes that a view keeps, those most similar to it. Fewer are an approximation that saves time, 0 is all;
+    # -1: as many as in training (published: 256, first version all).
+    cfg.TEST.KEPT_CLASSES = -1
+    # What matrix products and convolutions are computed in at test: float32 (published), bfloat16 or float16, which
+    # GPUs and some CPUs (AVX-512 BF16, AMX) do faster, and others slower. Cosines, sums over classes and probabilities
+    # are float32 always.
+    cfg.TEST.PRECISION = "float32"
     # Pixels without a label count as background (protocol of CLIPtrase's paper), in sets that have a background class
     # and whose own label map leaves the question open.
     cfg.TEST.VOID_AS_BACKGROUND = False

@@ -9,7 +9,7 @@ MIOU = "mIoU_gt is over classes in the ground truth, mIoU_union over those in th
 
 def describe(cfg: CfgNode) -> dict[str, str]:
     """What scores depend on beside model and data: "protocol" (TEST.PROTOCOL), "resolution", "prompts", "background",
-    "mIoU", each one line.
+    "computing", "mIoU", each one line.
 
     Raises:
         ValueError: an unknown prompt set.
@@ -20,6 +20,7 @@ def describe(cfg: CfgNode) -> dict[str, str]:
         "resolution": _resolution(cfg),
         "prompts": f"{prompts} ({cfg.MODEL.TEXT.PROMPTS}), synonyms: {cfg.MODEL.TEXT.SYNONYMS}",
         "background": _background(cfg),
+        "computing": _computing(cfg),
         "mIoU": f"{MIOU}; {cfg.TEST.EPSILON:g} added to denominators" if cfg.TEST.EPSILON else MIOU,
     }
 
@@ -38,13 +39,20 @@ def _resolution(cfg: CfgNode) -> str:
         height, width = test.WINDOW_CANVAS
         steps.append(
             f"squashed to {height} x {width}, windows of {test.WINDOW_SIZE} px with overlap {test.WINDOW_OVERLAP:g} "
-            "and a view of the whole"
+            f"{'and a view of the whole' if test.WINDOW_WHOLE else 'alone'}"
         )
     else:
         steps.append(f"fitted to the patch grid by {given.SIZE_FIT}")
     if not given.CENTER_CROP_TEST:
         steps.append("scored at the picture's own size")
     return "; ".join(steps)
+
+
+def _computing(cfg: CfgNode) -> str:
+    kept = cfg.TEST.KEPT_CLASSES
+    if kept < 0:
+        return cfg.TEST.PRECISION
+    return f"{cfg.TEST.PRECISION}; " + (f"a view keeps {kept} classes" if kept else "a view keeps all classes")
 
 
 def _background(cfg: CfgNode) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ovss.allocator import keep_freed_memory
 from ovss.d2.api import CfgNode, build_model, comm, default_setup, log_engine, setup_logger
 from ovss.d2.config import take_notes
 from ovss.d2.evaluator import NotWrittenError, evaluate
@@ -15,7 +16,8 @@ LOGGERS = ("detectron2", "fvcore", "ovss")
 
 
 def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Log into OUTPUT_DIR, seed, precision; `args` are those of `default_argument_parser`."""
+    """Log into OUTPUT_DIR, seed, precision, memory; `args` are those of `default_argument_parser`."""
+    keep_freed_memory()
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ovss")
     log_engine(logger)

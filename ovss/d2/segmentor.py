@@ -5,6 +5,7 @@ A system's `d2.py` subclasses `Segmentor` and builds its parts from cfg; this mo
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ovss.clip.embeddings import TextEmbedder
 from ovss.inference import FITS, DenseModel, fit
+from ovss.precision import HALVES, half
 from ovss.sliding_window import SlidingWindow
 from ovss.vocabulary import Vocabulary
 
@@ -29,9 +31,10 @@ class Segmentor(nn.Module):
         vocabulary: words for pictures that bring none.
         size_fit: "pad" or "resize", see `ovss.inference.fit`.
         sliding_window: run the model on windows of every picture; it then takes pictures as they are.
+        precision: what `segment` computes in, "float32" or a name of `ovss.precision.HALVES`, under autocast.
 
     Raises:
-        ValueError: an unknown `size_fit`.
+        ValueError: an unknown `size_fit` or `precision`.
     """
 
     answers_labels = True  # what "labels_only" asks for needs no memory for the scores of all classes at full size
@@ -46,10 +49,13 @@ class Segmentor(nn.Module):
         vocabulary: Vocabulary | None = None,
         size_fit: str = "pad",
         sliding_window: SlidingWindow | None = None,
+        precision: str = "float32",
     ):
         super().__init__()
         if size_fit not in FITS:
             raise ValueError(f"unknown INPUT.SIZE_FIT {size_fit!r}; known: {', '.join(FITS)}")
+        if precision != "float32" and precision not in HALVES:
+            raise ValueError(f"unknown TEST.PRECISION {precision!r}; known: float32, {', '.join(HALVES)}")
         self.model = model
         self.prompts = tuple(prompts)
         self.average_prompts = average_prompts
@@ -57,6 +63,7 @@ class Segmentor(nn.Module):
         self.vocabulary = vocabulary
         self.size_fit = size_fit
         self.sliding_window = sliding_window
+        self.precision = precision
         self._embedder: TextEmbedder | None = None
         self._text_changes = False
         self._text: OrderedDict[Vocabulary, tuple[Tensor, Tensor]] = OrderedDict()
@@ -133,14 +140,21 @@ class Segmentor(nn.Module):
         results: list[dict[str, Tensor]] = [{} for _ in images]
         for (vocabulary, _, size, labels_only), members in groups.items():
             request = torch.stack([images[index] for index in members]), *self.text(vocabulary), size
-            if labels_only:
-                answers = dict(zip(("labels", "scores"), self.label(*request), strict=True))
-            else:
-                answers = {"sem_seg": self.score(*request)}
+            with self.autocast():
+                if labels_only:
+                    answers = dict(zip(("labels", "scores"), self.label(*request), strict=True))
+                else:
+                    answers = {"sem_seg": self.score(*request)}
             for name, values in answers.items():
                 for index, value in zip(members, values, strict=True):
                     results[index][name] = value
         return results
+
+    def autocast(self) -> AbstractContextManager:
+        """What `segment` computes under: nothing for float32, so that a caller's own autocast holds."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, half(self.precision, "TEST.PRECISION", self.device))
 
     def score(self, images: Tensor, text: Tensor, classes: Tensor, size: tuple[int, int]) -> Tensor:
         """`DenseModel.forward`, or the same by windows."""

@@ -3,8 +3,7 @@
 import torch
 
 from ovss.d2.api import CfgNode
-
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+from ovss.precision import half
 
 
 def autocast_dtype(cfg: CfgNode, device: torch.device) -> torch.dtype | None:
@@ -15,14 +14,7 @@ def autocast_dtype(cfg: CfgNode, device: torch.device) -> torch.dtype | None:
     """
     if not cfg.SOLVER.AMP.ENABLED:
         return None
-    name = cfg.SOLVER.AMP.DTYPE
-    if name not in DTYPES:
-        raise ValueError(f"unknown SOLVER.AMP.DTYPE {name!r}; known: {', '.join(DTYPES)}")
-    if name == "bfloat16" and device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
-        raise ValueError(
-            f"SOLVER.AMP.DTYPE bfloat16, but {torch.cuda.get_device_name(device)} has no units for it: take float16"
-        )
-    return DTYPES[name]
+    return half(cfg.SOLVER.AMP.DTYPE, "SOLVER.AMP.DTYPE", device)
 
 
 def with_engine_amp(cfg: CfgNode, enabled: bool) -> CfgNode:
