@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -34,12 +35,20 @@ def key_of(*parts: str) -> str:
 
 
 def fingerprint(module: torch.nn.Module) -> str:
-    """A hash of a module's parameters and buffers: names, shapes, types, values."""
-    digest = hashlib.blake2b(digest_size=20)
-    for name, value in module.state_dict().items():
-        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+    """A key of a module's parameters and buffers: names, shapes, types, values.
+
+    Values are digested by SHA-256, which processors have instructions for, several tensors at a time.
+    """
+    state = module.state_dict()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = list(pool.map(_digest, state.values()))
+    described = zip(state.items(), digests, strict=True)
+    return key_of(*(f"{name} {tuple(value.shape)} {value.dtype} {digest}" for (name, value), digest in described))
+
+
+def _digest(value: Tensor) -> str:
+    values = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return hashlib.sha256(values.numpy().data).hexdigest()
 
 
 def cached_tensor(kind: str, key: str, compute: Callable[[], Tensor]) -> Tensor:

@@ -7,6 +7,9 @@ import time
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import example, given
+from hypothesis import strategies as st
+from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import load_file
 
 from ovss import cache
@@ -15,6 +18,7 @@ from ovss.clip import embeddings
 from ovss.clip.embeddings import TextEmbedder, embed_rows, encode_sentences, tokenize_sentences
 from ovss.clip.tokenizer import Tokenizer
 
+BPE = SimpleTokenizer()
 PROMPTS = ("a photo of a {}.", "There is the {} in the scene")
 ROWS = [("cat",), ("fire hydrant", "hydrant"), ("a very long name of a thing that takes many tokens to say",), ("cat",)]
 
@@ -25,7 +29,7 @@ def one_by_one(clip, sentence):
 
 @pytest.mark.parametrize("budget", [1, 40, 10_000])
 def test_batches_equal_one_by_one(small_clip, monkeypatch, budget):
-    monkeypatch.setattr(embeddings, "TOKEN_BUDGET", budget)
+    monkeypatch.setattr(embeddings, "CPU_TOKENS", budget)
     sentences = [prompt.format(word) for word in ("dog", "a much longer phrase", "cat", "dog") for prompt in PROMPTS]
     with torch.no_grad():
         found = encode_sentences(small_clip, tokenize_sentences(small_clip.tokenizer, sentences))
@@ -50,9 +54,9 @@ def test_tokens_behind_the_end_have_no_effect(small_clip):
         torch.testing.assert_close(beside_a_long_one, small_clip.text(tokens))
 
 
-@pytest.mark.parametrize("rows_at_once", [1, 256])
-def test_synonyms_and_prompts(small_clip, monkeypatch, rows_at_once):
-    monkeypatch.setattr(embeddings, "ROWS_AT_ONCE", rows_at_once)
+@pytest.mark.parametrize("sentences_at_once", [1, 2, 256])
+def test_synonyms_and_prompts(small_clip, monkeypatch, sentences_at_once):
+    monkeypatch.setattr(embeddings, "SENTENCES_AT_ONCE", sentences_at_once)
     with torch.no_grad():
         every = embed_rows(small_clip, ROWS, PROMPTS, average=False)
         mean = embed_rows(small_clip, ROWS, PROMPTS, average=True)
@@ -156,11 +160,48 @@ def test_keys_and_fingerprints(small_clip):
     assert cache.fingerprint(small_clip.text) == cache.fingerprint(small_clip.text)
 
 
+def test_fingerprint_counts_every_value_and_name():
+    def found(change=lambda state: state):
+        module = torch.nn.Module()
+        for name, value in change({"a": torch.arange(6.0), "b": torch.arange(6.0) + 1}).items():
+            module.register_buffer(name, value)
+        return fingerprint(module)
+
+    changes = [
+        lambda state: {**state, "a": state["a"].index_fill(0, torch.tensor([5]), 5.5)},
+        lambda state: {**state, "a": state["a"].view(2, 3)},
+        lambda state: {**state, "a": state["a"].view(torch.int32)},
+        lambda state: {"a": state["b"], "b": state["a"]},
+        lambda state: {"a": state["a"], "c": state["b"]},
+    ]
+    assert found() == found()
+    assert len({found(), *(found(change) for change in changes)}) == 6
+
+
 def test_tokenizer_is_open_clips():
     import open_clip
 
     words = ["a photo of a cat.", "A Crème brûlée!", "x" * 60]
     assert torch.equal(Tokenizer()(words), open_clip.tokenize(words))
+    assert Tokenizer()([]).shape == (0, 77)
+
+
+@given(st.lists(st.text(st.sampled_from("aBc's.t<>-_1 9&;#x\t\x1c\x1bé“") | st.characters(), max_size=15), max_size=3))
+@example(["don't stop", "a  b", " a ", "<end_of_text>", "&amp; < &lt;", "a\x1cb", "a &am p;", ""])
+def test_words_once_as_open_clip_sentence_by_sentence(sentences):
+    tokenizer = Tokenizer()
+    for _ in range(2):
+        for row, sentence in zip(tokenizer(sentences).tolist(), sentences, strict=True):
+            expected = [BPE.sot_token_id, *BPE.encode(sentence), BPE.eot_token_id]
+            assert row == expected + [0] * (77 - len(expected))
+
+
+def test_each_word_is_split_once(monkeypatch):
+    tokenizer, split = Tokenizer(), []
+    encode = SimpleTokenizer.encode
+    monkeypatch.setattr(SimpleTokenizer, "encode", lambda self, word: split.append(word) or encode(self, word))
+    tokenizer([f"a photo of a {word}" for word in ("cat", "dog", "cat.")])
+    assert split == ["a", "photo", "of", "cat", "dog", "cat."]
 
 
 def test_tokenizer_refuses_instead_of_cutting():

@@ -1,6 +1,7 @@
 """Sentences to token ids: open_clip's byte-pair tokenizer, with errors instead of truncation."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from open_clip.tokenizer import SimpleTokenizer
@@ -19,6 +20,7 @@ class Tokenizer:
     def __init__(self, context_length: int = 77, known_ids: Sequence[int] | None = None):
         self.context_length = context_length
         self._bpe = SimpleTokenizer()
+        self._ids_of_word: dict[str, list[int]] = {}
         self._compact = None if known_ids is None else {full: index for index, full in enumerate(known_ids)}
 
     def __call__(self, sentences: Sequence[str]) -> Tensor:
@@ -27,15 +29,33 @@ class Tokenizer:
         Raises:
             ValueError: a sentence of more tokens than the context, or with a word that a small table does not know.
         """
-        ids = torch.zeros(len(sentences), self.context_length, dtype=torch.long)
-        for row, sentence in enumerate(sentences):
-            tokens = [self._bpe.sot_token_id, *self._bpe.encode(sentence), self._bpe.eot_token_id]
+        rows = []
+        for sentence in sentences:
+            tokens = [self._bpe.sot_token_id, *self._encode(sentence), self._bpe.eot_token_id]
             if len(tokens) > self.context_length:
                 raise ValueError(
                     f"{sentence!r} has {len(tokens)} tokens, CLIP reads {self.context_length}: use a shorter word"
                 )
-            ids[row, : len(tokens)] = torch.tensor(self._look_up(tokens, sentence))
+            rows.append(self._look_up(tokens, sentence))
+        ids = torch.zeros(len(rows), self.context_length, dtype=torch.long)
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+        filled = torch.arange(self.context_length) < lengths[:, None]
+        ids[filled] = torch.tensor([*chain.from_iterable(rows)], dtype=torch.long)
         return ids
+
+    def _encode(self, sentence: str) -> list[int]:
+        """What open_clip makes of a sentence; of plain text word by word, each word once.
+
+        No token goes across a blank. The repair of broken text may: printable ASCII without "&" needs none.
+        """
+        if not (sentence.isascii() and sentence.isprintable()) or "&" in sentence:
+            return self._bpe.encode(sentence)
+        known = self._ids_of_word
+        words = sentence.split(" ")
+        for word in words:
+            if word not in known:
+                known[word] = self._bpe.encode(word)
+        return [token for word in words for token in known[word]]
 
     def _look_up(self, tokens: list[int], sentence: str) -> list[int]:
         if self._compact is None:

@@ -20,10 +20,15 @@ class LayerNorm(nn.LayerNorm):
 
 
 class QuickGELU(nn.Module):
-    """OpenAI's approximation of GELU: x * sigmoid(1.702 x)."""
+    """OpenAI's approximation of GELU: x * sigmoid(1.702 x) = silu(1.702 x) / 1.702. Overwrites its input.
+
+    So a pass makes one tensor of the MLP's width and training keeps two of them, where the formula as it stands makes
+    four and keeps three.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
-        return input * torch.sigmoid(1.702 * input)
+        scaled = input.mul_(1.702)
+        return F.silu(scaled, inplace=not torch.is_grad_enabled()).mul_(1 / 1.702)
 
 
 class Attention(nn.Module):
@@ -71,7 +76,10 @@ class ResidualBlock(nn.Module):
 
     def output(self, residual: Tensor, attended: Tensor) -> Tensor:
         """Add projected heads (B,H,L,d) to the residual stream (B,L,W), then the MLP."""
-        x = residual + self.attn.out_proj(self.attn.merge(attended))
+        return self.feed_forward(residual + self.attn.out_proj(self.attn.merge(attended)))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """Add the MLP of tokens (...,W) to them."""
         return x + self.mlp(self.ln_2(x))
 
     def forward(self, x: Tensor, causal: bool = False) -> Tensor:
