@@ -11,11 +11,12 @@ from torch import Tensor
 
 from cliptrase.correlation import keep_correlation, recalibrate, self_self_attention
 from cliptrase.dbscan import dbscan
-from cliptrase.regions import assign_regions, majority, region_maps, region_mean, vote
+from cliptrase.means import mean_labels, mean_scores
+from cliptrase.regions import assign_regions, majority, region_maps, vote
 from ovss.clip.image import BlockRule, ImageFeatures, value_only
 from ovss.clip.model import CLIP
-from ovss.inference import DenseModel, merge_rows, resized_classes
-from ovss.labels import first_maximum, in_class_order, resize, resized_labels
+from ovss.inference import DenseModel, merge_rows
+from ovss.labels import resize, resized_labels
 
 # What runs in place of the last block. "plain" is CLIP as trained, "value" is MaskCLIP.
 ATTENTIONS: dict[str, BlockRule | None] = {"self": self_self_attention, "value": value_only, "plain": None}
@@ -122,13 +123,13 @@ class CLIPtrase(DenseModel):
         """See `DenseModel.forward`. Scores are logits; with fusion "vote" shares, in [0,1], of the pixel's region."""
         features, correlation = self.encode(images)
         size = size or (images.shape[-2], images.shape[-1])
-        logits = merge_rows(resize(self.patch_logits(features, text), size), classes)
+        logits = self.patch_logits(features, text)
         if correlation is None:
-            return logits
+            return merge_rows(resize(logits, size), classes)
         regions = self.regions_of(correlation, features.grid, size)
         if self.fusion == "mean":
-            return region_mean(logits, regions)
-        return vote(logits.argmax(dim=1), regions, logits.shape[1])
+            return mean_scores(logits, classes, regions)
+        return vote(resized_labels(logits, size, classes)[0], regions, count_classes(logits, classes))
 
     @torch.no_grad()
     def labels(
@@ -142,13 +143,16 @@ class CLIPtrase(DenseModel):
             return resized_labels(logits, size, classes)
         regions = self.regions_of(correlation, features.grid, size)
         if self.fusion == "mean":
-            logits, classes = in_class_order(logits, classes)
-            return first_maximum(region_mean(part, regions) for part in resized_classes(logits, size, classes))
-        count = logits.shape[1] if classes is None else int(classes.max()) + 1
-        return majority(resized_labels(logits, size, classes)[0], regions, count)
+            return mean_labels(logits, classes, regions)
+        return majority(resized_labels(logits, size, classes)[0], regions, count_classes(logits, classes))
 
     def regions_of(self, correlation: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
         """Region (B,H',W') of every pixel, from the correlation (B,N,N) of the patches of a grid (h,w)."""
         clusters = dbscan(correlation, self.regions.eps, self.regions.min_points)
         maps, valid = region_maps(correlation, clusters, grid)
         return assign_regions(maps, valid, size, self.regions.upsample, self.regions.median)
+
+
+def count_classes(logits: Tensor, classes: Tensor | None) -> int:
+    """How many classes the rows (B,T,h,w) are of, `classes` (T,) as in `merge_rows`."""
+    return logits.shape[1] if classes is None else int(classes.max()) + 1

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from cliptrase.dbscan import dbscan
-from cliptrase.regions import assign_regions, region_maps, region_mean, vote
+from cliptrase.means import mean_labels, mean_scores
+from cliptrase.regions import assign_regions, region_maps, vote
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "cliptrase.npz"
 PUBLISHED = {"224": (0.7, 3), "336": (1.1, 7)}  # eps and min_points by image size
@@ -133,31 +134,6 @@ def test_vote_rejects_labels_that_are_no_class(wrong):
         vote(labels, torch.zeros_like(labels), 3)
 
 
-def test_region_mean_by_hand():
-    logits = torch.tensor([[[[1.0, 3.0, 7.0]], [[0.0, -4.0, 5.0]]]])
-    regions = torch.tensor([[[2, 2, -1]]])
-    assert region_mean(logits, regions).tolist() == [[[[2, 2, 7]], [[-2, -2, 5]]]]
-
-
-def test_region_mean_equals_the_mean_region_by_region():
-    generator = torch.Generator().manual_seed(7)
-    logits = 100 + torch.randn(2, 5, 9, 14, generator=generator)
-    regions = torch.randint(-1, 4, (2, 9, 14), generator=generator)
-    means = region_mean(logits, regions)
-    for image in range(2):
-        assert torch.equal(means[image][:, regions[image] < 0], logits[image][:, regions[image] < 0])
-        for region in range(4):
-            inside = regions[image] == region
-            expected = logits[image][:, inside].mean(1, keepdim=True).expand(-1, inside.sum())
-            torch.testing.assert_close(means[image][:, inside], expected)
-
-
-def test_region_mean_is_accurate_over_a_large_region():
-    # A running float32 sum of a million equal numbers is wrong by about 1 %.
-    logits = torch.full((1, 1, 1024, 1024), 0.1)
-    assert torch.equal(region_mean(logits, torch.zeros(1, 1024, 1024, dtype=torch.int64)), logits)
-
-
 def test_a_batch_equals_its_images_alone():
     side, size, classes = 9, (40, 52), 6
     correlation = torch.cat([random_correlation(3, side), torch.eye(side * side)[None]])  # the last image is all noise
@@ -165,12 +141,14 @@ def test_a_batch_equals_its_images_alone():
     labels[1, labels[1] > 1] = -1  # fewer regions than its neighbours in the batch
     assert labels.amax(1).tolist() == [3, 1, 3, -1]
     generator = torch.Generator().manual_seed(8)
-    logits = torch.randn(4, classes, *size, generator=generator)
+    logits = torch.randn(4, classes, side, side, generator=generator)
+    votes = torch.randint(classes, (4, *size), generator=generator)
 
     def answers(chosen: slice) -> tuple[torch.Tensor, ...]:
         maps, valid = region_maps(correlation[chosen], labels[chosen], (side, side))
         regions = assign_regions(maps, valid, size)
-        return regions, vote(logits[chosen].argmax(1), regions, classes), region_mean(logits[chosen], regions)
+        means = (mean_scores(logits[chosen], None, regions), *mean_labels(logits[chosen], None, regions))
+        return regions, vote(votes[chosen], regions, classes), *means
 
     together = answers(slice(None))
     assert (together[0][3] == -1).all()
