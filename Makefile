@@ -27,11 +27,8 @@ tests: $(READY)
 	    --cov=ovss.pruning --cov=ovss.metrics --cov=ovss.datasets --cov-report= \
 	    --cov-fail-under=95 $(PYTEST_ARGS)
 
-bench: $(READY)         ## speed: models, evaluation (beside Detectron2's where it is installed), loader, preparation
-	$(RUN) benchmarks/cliptrase.py
-	$(RUN) benchmarks/evaluation.py
-	$(RUN) benchmarks/loader.py
-	$(RUN) benchmarks/preparation.py
+bench: $(READY)         ## speed and memory of all parts in less than ten minutes: Markdown here, JSON in $(OUT)/bench
+	$(RUN) benchmarks/run.py --output $(OUT)/bench
 
 tiny-clip: $(READY)     ## train the embedded CLIP again
 	$(RUN) -m ovss.assets.train_tiny --output ovss/assets

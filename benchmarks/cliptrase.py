@@ -1,94 +1,108 @@
-"""Time per image of CLIPtrase and its baselines, as ratios to plain CLIP encoding of the same image in the same run.
+"""CLIPtrase and its baselines, both published versions: time, share of the roofline, memory.
 
-    python benchmarks/cliptrase.py [--arch ViT-B/16] [--classes 150] [--runs 7] [--device cpu]
+    python benchmarks/cliptrase.py [--words 150] [--batch 1] [--dtype float32 bfloat16] [--official FOLDER]
 
-Weights are random (times do not depend on them), so nothing is downloaded. The text is encoded beforehand, as in an
-evaluation. Prints a Markdown table: median and range of each row in ms, and the median of its ratios run by run.
+A photo is answered with labels, at the published settings of each version; the words are encoded beforehand, as in an
+evaluation. The weights are made (`benchmarks/made.py`), so nothing is downloaded. With --official the authors' code
+(`benchmarks/official.py`) runs in turn, in float32. Columns: `benchmarks/measure.py`.
 """
 
 import argparse
-import statistics
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 # Run as a file, this folder comes first on the path, and this file would hide the package of the same name.
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)
 
 import torch
-import torch.nn.functional as F
 
-from cliptrase.correlation import keep_correlation, self_self_attention
-from cliptrase.dbscan import dbscan
-from cliptrase.median import median_filter
-from cliptrase.model import CLIPtrase, Regions
-from ovss.clip.model import CLIP, architecture_config
+from benchmarks import official_cliptrase
+from benchmarks.made import made_clip, made_text, photo_tensor
+from benchmarks.measure import add_options, exit_code, measure
+from benchmarks.roofline import DTYPES
+from benchmarks.workers import Row, Work
 
-PAPER = {224: Regions(eps=0.7, min_points=3), 336: Regions(eps=1.1, min_points=7)}
-
-
-def timed(work: Callable[[], object], device: str) -> float:
-    """Seconds of one call, the device's queue included."""
-    start = time.perf_counter()
-    work()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+PHOTO = (640, 962)  # of the Detectron2 version, which takes pictures of any shape
+CONFIGS = {"224": "vitb16_224", "336": "vitb16_336", "d2": "vitb16_d2"}
+BASELINES = {"plain CLIP": "clip", "MaskCLIP": "maskclip"}
 
 
-def rows(clip: CLIP, size: int, classes: int, device: str) -> dict[str, Callable[[], object]]:
-    """What is timed at one image size; the first row is the unit."""
-    torch.manual_seed(0)
-    side = size // clip.visual.patch_size * clip.visual.patch_size
-    images = torch.rand(1, 3, side, side, device=device)
-    text = F.normalize(torch.randn(classes, 1, clip.visual.proj.shape[1], device=device), dim=-1)
-    # The radius at which random weights give some regions and some noise, as photos do with trained ones.
-    full = CLIPtrase(clip=clip, regions=PAPER[size]).to(device).eval()
-    _, correlation = full.encode(images)
-    assert correlation is not None
-    nearest = torch.cdist(correlation, correlation).flatten(1).kthvalue(4 * correlation.shape[1], dim=1).values
-    full.regions = Regions(eps=float(nearest), min_points=PAPER[size].min_points)
-    plain = CLIPtrase(clip=clip, attention="plain", fusion="none").to(device).eval()
-    value = CLIPtrase(clip=clip, attention="value", fusion="none").to(device).eval()
-    maps = torch.rand(20, 4 * (side // clip.visual.patch_size), 4 * (side // clip.visual.patch_size), device=device)
-    rules = {-2: keep_correlation, -1: self_self_attention}
-    return {
-        "CLIP image tower alone (unit)": lambda: clip.visual(images, positions="offset"),
-        f"plain CLIP, {classes} classes": lambda: plain(images, text),
-        f"MaskCLIP, {classes} classes": lambda: value(images, text),
-        f"CLIPtrase, {classes} classes": lambda: full(images, text),
-        "of it: tower with both blocks replaced": lambda: clip.visual(images, positions="offset", rules=rules),
-        "of it: DBSCAN": lambda: dbscan(correlation, full.regions.eps, full.regions.min_points),
-        "of it: median filter of 20 region maps": lambda: median_filter(maps, 7),
+def make(config: str, part: str, args: argparse.Namespace) -> Work:
+    """`part` of the work of a config of configs/cliptrase on the photo: all of it, "labels", or less."""
+    import cliptrase.d2
+    from ovss import hub
+    from ovss.allocator import keep_freed_memory
+    from ovss.inference import fit
+
+    keep_freed_memory()
+    cfg = hub.load(str(ROOT / f"configs/cliptrase/{config}.yaml"), ["MODEL.DEVICE", args.device, *args.opts])
+    cliptrase.d2.load_clip = lambda name, _: made_clip(name, args.device)  # type: ignore
+    model = cliptrase.d2.CLIPtrase.from_config(cfg)["model"].to(args.device).eval()
+    text = made_text(args.words, model.clip.visual.proj.shape[1], args.device)
+    side = cfg.INPUT.MIN_SIZE_TEST
+    size = (side, side) if cfg.INPUT.CENTER_CROP_TEST else PHOTO
+    picture = photo_tensor(*size).to(args.device) / 255
+    picture = fit(picture, model.size_divisibility, cfg.INPUT.SIZE_FIT, model.pixel_mean)
+    images = picture.expand(args.batch, -1, -1, -1).contiguous()
+    with torch.no_grad():
+        features, correlation = model.encode(images)
+    calls: dict[str, Callable[[], object]] = {
+        "labels": lambda: model.labels(images, text, size=size),
+        "scores": lambda: model(images, text, size=size),
+        "tower": lambda: model.clip.visual(model.prepare(images), positions=model.positions),
+        "encode": lambda: model.encode(images),
+        "regions": lambda: model.regions_of(correlation, features.grid, size),
     }
+    reads = [correlation] if part == "regions" else [model.clip.visual, images]
+    return Work(torch.no_grad()(calls[part]), [*reads, text] if part in ("labels", "scores") else reads)
 
 
-@torch.no_grad()
+def rows(args: argparse.Namespace) -> list[Row]:
+    found = []
+
+    def add(name: str, config: str, part: str) -> None:
+        for dtype in args.dtype:
+            full = name + (f", {dtype}" if dtype != "float32" else "")
+            full += f", {args.batch} at once, each" if args.batch > 1 else ""
+            found.append(Row(full, partial(make, config, part, args), dtype=dtype, scale=1 / args.batch))
+
+    for version in args.versions:
+        config = CONFIGS[version]
+        if version == "d2":
+            add("640 x 962: CLIPtrase, Detectron2 version", config, "labels")
+            add("640 x 962: the same, scores of all words", config, "scores")
+            theirs = partial(official_cliptrase.detectron2_version, args.official, args.device, args.words, PHOTO)
+            name = "640 x 962: the authors' Detectron2 version, scores"
+        else:
+            add(f"{version}: CLIP image tower", config, "tower")
+            if version == "224":
+                for baseline, other in BASELINES.items():
+                    add(f"{version}: {baseline}", other, "labels")
+            add(f"{version}: CLIPtrase", config, "labels")
+            add(f"{version}: of it, tower and correlation", config, "encode")
+            add(f"{version}: of it, regions", config, "regions")
+            theirs = partial(official_cliptrase.paper, args.official, args.device, args.words, int(version))
+            name = f"{version}: the authors' CLIPtrase"
+        if args.official:
+            found.append(Row(name, theirs))
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arch", default="ViT-B/16")
-    parser.add_argument("--classes", type=int, default=150)
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_options(parser, runs=7)
+    parser.add_argument("--words", type=int, default=150)
+    parser.add_argument("--versions", nargs="+", choices=CONFIGS, default=list(CONFIGS))
+    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=["float32"])
+    parser.add_argument("--batch", type=int, default=1, help="pictures at once; figures are of one")
+    parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="other settings of all rows")
+    parser.add_argument("--official", metavar="FOLDER", help="where the authors' repositories lie")
     args = parser.parse_args()
-    torch.manual_seed(0)
-    clip = CLIP(architecture_config(args.arch)).to(args.device).eval()
-    print(f"{args.arch}, {args.device}, {torch.get_num_threads()} threads, torch {torch.__version__}, batch 1\n")
-    print("| size | work | median ms | min to max | ratio to the unit |\n|---|---|---:|---:|---:|")
-    for size in PAPER:
-        work = rows(clip, size, args.classes, args.device)
-        seconds: dict[str, list[float]] = {name: [] for name in work}
-        for run in range(args.runs + 1):  # rows in turn, so that a drifting machine hits all alike; the first warms up
-            for name, call in work.items():
-                elapsed = timed(call, args.device)
-                if run:
-                    seconds[name].append(elapsed)
-        unit = next(iter(seconds.values()))
-        for name, values in seconds.items():
-            ratio = statistics.median(value / one for value, one in zip(values, unit, strict=True))
-            low, middle, high = (1000 * value for value in (min(values), statistics.median(values), max(values)))
-            print(f"| {size} | {name} | {middle:.1f} | {low:.1f} to {high:.1f} | {ratio:.2f} |")
+    print(f"{args.words} words; ", end="")
+    sys.exit(exit_code(measure(rows(args), args)))
 
 
 if __name__ == "__main__":
