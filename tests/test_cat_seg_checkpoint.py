@@ -43,7 +43,7 @@ def test_names_and_shapes_are_the_released_ones(shared, config, golden):
 
 def test_mask_is_the_released_one(shared):
     expected = np.load(shared / "golden/catseg_vitb.npz")["attn_mask_layer0_block2"]
-    assert shift_mask((24, 24), 12, 6, torch.device("cpu")).tolist() == expected.astype(float).tolist()
+    assert shift_mask((24, 24), 12, 6).tolist() == expected.astype(float).tolist()
 
 
 @pytest.fixture(params=["", "resnet101", "swin_base"])

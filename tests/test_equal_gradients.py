@@ -133,7 +133,7 @@ def test_a_batch_without_any_label(small_clip, as_negative):
     trained = build(small_clip, "second", "attention", as_negative)
     whole = gradients(trained, batch)
     assert (whole.abs().max() > 0) == as_negative
-    assert (gradients(trained, batch, 2) - whole).abs().max() < 1e-6
+    assert (gradients(trained, batch, 2) - whole).abs().max() <= 3e-6 * whole.abs().max()
 
 
 def test_torch_has_nothing_to_warn_of():

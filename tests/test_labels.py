@@ -116,7 +116,7 @@ def test_first_maximum_over_parts():
         assert best.flatten().tolist() == [3, 6]
 
 
-@pytest.mark.parametrize("classes", [1, 15, 16, 17, 50])
+@pytest.mark.parametrize("classes", [1, 17, 256, 257, 272, 273])
 def test_winners_of_whole_scores(classes):
     """Ties, numbers that are none, more pixels than are looked at at once, a tensor that is not contiguous."""
     scores = torch.randint(0, 9, (classes, 190, 97), generator=torch.Generator().manual_seed(0)).float().transpose(1, 2)
