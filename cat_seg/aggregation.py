@@ -9,15 +9,18 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from cat_seg.class_layer import ClassLayer, ClassSums
-from cat_seg.cost import CostEmbedding, cost_volume, most_similar, restore, unit
+from cat_seg.class_layer import ClassLayer
+from cat_seg.cost import CostEmbedding, most_similar, pick, restore, unit
 from cat_seg.decoder import Decoder
+from cat_seg.passes import Aggregation
 from cat_seg.swin import SpatialLayer, lay_windows
-from ovss.checkpointing import recomputed
 from ovss.memory import default_budget
 
-# Maps, of a class in a view, that go through the aggregator at once. On a CPU what they make should stay in its cache.
+# Maps, of a class in a view, that go through the aggregator at once, at most. On a CPU what they make should stay in
+# its cache.
 CPU_MAPS, DEVICE_MAPS = 16, 256
+# What a map takes on its way, by what it takes between two layers: about so much, for the bound on memory.
+WORK = 32
 
 
 class AggregatorLayer(nn.Module):
@@ -104,8 +107,8 @@ class Aggregator(nn.Module):
         logits = torch.cat([*parts], dim=1)
         used = torch.zeros(len(text), dtype=torch.bool, device=text.device).index_fill(0, kept.flatten(), True)
         used[(~used).byte().argmax()] = True
-        full = restore(logits, used.cumsum(0)[kept] - 1, int(used.sum()))
-        yield from zip(used.nonzero()[:, 0].split(CPU_MAPS), full.split(CPU_MAPS, dim=1), strict=True)
+        for rows in used.nonzero()[:, 0].split(CPU_MAPS):
+            yield rows, pick(logits, kept, rows)
 
     def aggregate(
         self, features: Tensor, text: Tensor, guidance: Sequence[Tensor], pooling: int
@@ -113,92 +116,21 @@ class Aggregator(nn.Module):
         """Which rows each view keeps, (B,K) ascending, or None for all; and the logits (B,t,4h,4w) of a few each."""
         features, text = unit(features, dim=1), unit(text, dim=-1)
         words = self.text(unit(text.mean(dim=1), dim=-1))
-        most = self.class_tokens if self.training else self.kept_classes
-        kept = most_similar(features, text, most) if 0 < most < len(text) else None
+        count = self.class_tokens if self.training else self.kept_classes
+        kept = most_similar(features, text, count) if 0 < count < len(text) else None
         rows = len(text) if kept is None else kept.shape[1]
-        at_once = CPU_MAPS if features.device.type == "cpu" else DEVICE_MAPS
+        budget = self.memory_budget or default_budget(features.device)
+        size = self.embedding.conv.out_channels * features[0, 0].numel() * features.element_size()
+        most = CPU_MAPS if features.device.type == "cpu" else DEVICE_MAPS
+        at_once = max(min(most, budget // (WORK * size)), 1)
         views = min(max(at_once // rows, 1), len(features))
         classes = min(max(at_once // views, 1), rows)
-        size = self.embedding.conv.out_channels * features[0, 0].numel() * features.element_size()
-        keep = torch.is_grad_enabled() or len(features) * rows * size <= (
-            self.memory_budget or default_budget(features.device)
-        )
+        keep = torch.is_grad_enabled() or len(features) * rows * size <= budget
+        windows = lay_windows((features.shape[2], features.shape[3]), self.window, features)
         groups = []
         for start in range(0, len(features), views):
             group = slice(start, start + views)
             chosen = (text[None], words[None]) if kept is None else (text[kept[group]], words[kept[group]])
             maps = [level[group] for level in guidance]
-            groups.append(Aggregation(self, features[group], *chosen, maps, pooling, classes, keep))
+            groups.append(Aggregation(self, features[group], *chosen, maps, windows, pooling, classes, keep))
         return kept, (torch.cat([group.logits(i) for group in groups]) for i in range(-(-rows // classes)))
-
-
-class Aggregation:
-    """A pass of some views, and of all their classes, a few at a time, through an aggregator.
-
-    Places of different classes are independent; of all other classes, a class layer needs a sum. So there is a pass
-    over the classes for each layer, which ends with sums, and one for the logits. What left a layer's spatial part is
-    kept for the next pass, or, unless `keep`, made again from the start, in memory that does not grow with the classes.
-
-    In training, `checkpointed` parts (the aggregator, its decoder) keep what goes into a pass of a few classes, and run
-    it again for its gradients.
-    """
-
-    def __init__(
-        self,
-        aggregator: Aggregator,
-        features: Tensor,
-        text: Tensor,
-        words: Tensor,
-        guidance: Sequence[Tensor],
-        pooling: int,
-        classes: int,
-        keep: bool,
-    ):
-        """Unit features (B,D,h,w), unit text (B or 1,T,P,D) and its guidance (B or 1,T,G); `classes` at a time."""
-        self.aggregator = aggregator
-        self.features = features
-        self.text = text.split(classes, dim=1)
-        self.pooling = pooling
-        self.spatial: list[SpatialLayer] = [layer.get_submodule("spatial") for layer in aggregator.layers]  # type: ignore
-        self.classes: list[ClassLayer] = [layer.get_submodule("classes") for layer in aggregator.layers]  # type: ignore
-        self.windows = lay_windows((features.shape[2], features.shape[3]), aggregator.window, features)
-        appearance = aggregator.appearance(guidance[0]).permute(0, 2, 3, 1)
-        self.appearance = [layer.guide(appearance, self.windows) for layer in self.spatial]
-        self.words = [layer.guide(words.split(classes, dim=1)) for layer in self.classes]
-        self.guidance = aggregator.decoder.prepare(guidance[1:])
-        self.keep = keep
-        self.left: list[Tensor | None] = [None] * len(self.text)  # what left the last spatial part, where it is kept
-        self.sums: list[ClassSums] = []
-        for depth, layer in enumerate(self.classes):
-            total = layer.padding(text.shape[1])
-            for index in range(len(self.text)):
-                x, sums = recomputed(aggregator.checkpointed, self.advance, depth, index, self.before(depth, index))
-                total = sums if total is None else total.add(sums)
-                self.left[index] = x if keep else None
-            assert total is not None
-            self.sums.append(total)
-
-    def enter(self, depth: int, index: int, x: Tensor | None) -> Tensor:
-        """What comes into layer `depth` (B,t,h,w,C), or into the decoder, from what left the spatial part before."""
-        if x is None:
-            return self.aggregator.embedding(cost_volume(self.features, self.text[index]))
-        before = depth - 1
-        return self.classes[before](x, self.words[before][index], self.sums[before], self.pooling)
-
-    def advance(self, depth: int, index: int, x: Tensor | None) -> tuple[Tensor, ClassSums]:
-        """What leaves the spatial part of layer `depth`, and its sums, from what left that before."""
-        x = self.spatial[depth](self.enter(depth, index, x), self.appearance[depth], self.windows)
-        return x, self.classes[depth].sums(x, self.words[depth][index], self.pooling)
-
-    def before(self, depth: int, index: int) -> Tensor | None:
-        """What left the spatial part before that of layer `depth`; None where there is none."""
-        if self.keep or not depth:
-            return self.left[index]
-        x = self.enter(depth - 1, index, self.before(depth - 1, index))
-        return self.spatial[depth - 1](x, self.appearance[depth - 1], self.windows)
-
-    def logits(self, index: int) -> Tensor:
-        """Logits (B,t,4h,4w) of the classes of that index."""
-        depth = len(self.classes)
-        x = recomputed(self.aggregator.checkpointed, self.enter, depth, index, self.before(depth, index))
-        return recomputed(self.aggregator.decoder.checkpointed, self.aggregator.decoder, x, self.guidance)

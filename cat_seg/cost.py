@@ -11,8 +11,8 @@ from ovss.precision import at_least_float32
 
 # Logit of a class that a view left out: its probability is 0.
 DROPPED_LOGIT = -100.0
-# Rows of text whose cost is looked at at once to find the best: bounds memory, whatever the vocabulary.
-ROWS_AT_ONCE = 256
+# Embeddings whose cost is looked at at once to find the best: bounds memory, whatever the vocabulary.
+ROWS_AT_ONCE = 1024
 
 
 def unit(x: Tensor, dim: int) -> Tensor:
@@ -33,9 +33,9 @@ def most_similar(features: Tensor, text: Tensor, count: int) -> Tensor:
 
     `features` (B,D,h,w) and `text` (T,P,D) are of unit length.
     """
-    best = torch.cat(
-        [cost_volume(features, rows[None]).flatten(2).amax(-1) for rows in text.split(ROWS_AT_ONCE)], dim=1
-    )
+    step = max(ROWS_AT_ONCE // (len(features) * text.shape[1]), 1)
+    parts = [cost_volume(features, rows[None]).flatten(2).amax(dim=-1) for rows in text.split(step)]
+    best = torch.cat(parts, dim=1)
     return best.topk(count, dim=1, sorted=False).indices.sort(dim=1).values
 
 
@@ -43,6 +43,13 @@ def restore(logits: Tensor, kept: Tensor, rows: int) -> Tensor:
     """Put the logits (B,count,h,w) of the kept rows (B,count) back among all `rows`; the others get DROPPED_LOGIT."""
     full = logits.new_full((len(logits), rows, *logits.shape[2:]), DROPPED_LOGIT)
     return full.scatter(1, kept[..., None, None].expand_as(logits), logits)
+
+
+def pick(logits: Tensor, kept: Tensor, rows: Tensor) -> Tensor:
+    """Logits (B,t,h,w) of some rows (t,) from those (B,K,h,w) of the rows (B,K) that each view keeps, see `restore`."""
+    same = kept[:, :, None] == rows
+    found = logits.gather(1, same.byte().argmax(dim=1)[..., None, None].expand(-1, -1, *logits.shape[2:]))
+    return found.masked_fill_(~same.any(dim=1)[..., None, None], DROPPED_LOGIT)
 
 
 class CostEmbedding(nn.Module):

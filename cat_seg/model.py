@@ -119,5 +119,5 @@ class CATSeg(DenseModel):
         self, images: Tensor, text: Tensor, classes: Tensor | None = None, size: tuple[int, int] | None = None
     ) -> tuple[Tensor, Tensor]:
         """See `DenseModel.labels`."""
-        probabilities = at_least_float32(self.logits(images, text, self.pad_to)).sigmoid()
+        probabilities = at_least_float32(self.logits(images, text, self.pad_to)).sigmoid_()
         return resized_labels(probabilities, size or (images.shape[-2], images.shape[-1]), classes)

@@ -8,17 +8,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ovss.clip.transformer import ResidualBlock
+from ovss.precision import at_least_float32
 
 
 def self_correlation(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Mean over heads and over q, k, v of the cosine between tokens: three (B,H,L,d) -> (B,L,L), in [-1, 1].
 
-    Cosines of unit vectors add up to one matrix product of all heads' unit q, k and v side by side.
+    Cosines of unit vectors add up to one matrix product of all heads' unit q, k and v side by side. Never in half
+    precision, which moves neighbours across the radius of DBSCAN.
     """
     heads = query.shape[1]
-    units = [F.normalize(part, dim=-1).transpose(1, 2).flatten(2) for part in (query, key, value)]
-    stacked = torch.cat(units, dim=-1)
-    return stacked @ stacked.transpose(1, 2) / (3 * heads)
+    with torch.autocast(query.device.type, enabled=False):
+        parts = [at_least_float32(part) for part in (query, key, value)]
+        stacked = torch.cat([F.normalize(part, dim=-1).transpose(1, 2).flatten(2) for part in parts], dim=-1)
+        return stacked @ stacked.transpose(1, 2) / (3 * heads)
 
 
 def recalibrate(correlation: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from ovss.clip.image import BlockRule, ImageFeatures, value_only
 from ovss.clip.model import CLIP
 from ovss.inference import DenseModel, merge_rows
 from ovss.labels import resize, resized_labels
+from ovss.precision import at_least_float32
 
 # What runs in place of the last block. "plain" is CLIP as trained, "value" is MaskCLIP.
 ATTENTIONS: dict[str, BlockRule | None] = {"self": self_self_attention, "value": value_only, "plain": None}
@@ -106,15 +107,19 @@ class CLIPtrase(DenseModel):
         return features, recalibrate(features.kept[-2]) if -2 in features.kept else None
 
     def patch_logits(self, features: ImageFeatures, text: Tensor) -> Tensor:
-        """Scaled similarity of every patch with every row of text (T,P,D), prompts averaged: (B,T,h,w)."""
-        text = F.normalize(text.mean(dim=1), dim=-1)
-        patches, class_token = features.patches, features.class_token
-        if self.unit_features:
-            patches, class_token = F.normalize(patches, dim=-1), F.normalize(class_token, dim=-1)
-        logits = self.clip.logit_scale.exp() * (text @ patches.transpose(1, 2))
-        if self.class_token_weighting:
-            logits = logits * (self.clip.logit_scale.exp() * class_token @ text.T).unsqueeze(-1)
-        return logits.unflatten(-1, features.grid)
+        """Scaled similarity of every patch with every row of text (T,P,D), prompts averaged: (B,T,h,w).
+
+        Never in half precision: cosines of classes differ by a few hundredths.
+        """
+        patches, class_token = at_least_float32(features.patches), at_least_float32(features.class_token)
+        with torch.autocast(patches.device.type, enabled=False):
+            text = F.normalize(text.mean(dim=1), dim=-1)
+            if self.unit_features:
+                patches, class_token = F.normalize(patches, dim=-1), F.normalize(class_token, dim=-1)
+            logits = self.clip.logit_scale.exp() * (text @ patches.transpose(1, 2))
+            if self.class_token_weighting:
+                logits = logits * (self.clip.logit_scale.exp() * class_token @ text.T).unsqueeze(-1)
+            return logits.unflatten(-1, features.grid)
 
     @torch.no_grad()
     def forward(

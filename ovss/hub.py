@@ -87,6 +87,8 @@ def build_predictor(
 ) -> Predictor:
     """Build a model and everything around it to segment pictures of any size.
 
+    The process keeps the memory that it frees from then on (`ovss.allocator`).
+
     Args:
         config_file, opts: see `load`.
         vocabulary: what to look for; default: MODEL.VOCABULARY, else the words of the first data set in DATASETS.TEST.

@@ -19,6 +19,8 @@ from ovss.pruning import can_prune, compare_candidates
 
 # Rows whose full-size scores exist at once: small enough to stay in a CPU's cache between resize and comparison.
 ROWS_AT_ONCE = 16
+# Rows up to which one pass for both the largest and its index is the quickest (measured).
+FEW_ROWS = 256
 # Pixels of whole scores that are looked at at once, for the same reason.
 PIXELS_AT_ONCE = 2**14
 
@@ -33,9 +35,9 @@ def answered_labels(answer: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
 def winners(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Index and value (H,W) of the largest of whole scores (K,H,W), of equals the first.
 
-    A CPU finds the largest of some rows quickly and its index slowly: that is looked for among the best few rows alone.
+    Of many rows a CPU finds the largest quickly and its index slowly: that is looked for among the best few rows alone.
     """
-    if scores.device.type != "cpu":
+    if scores.device.type != "cpu" or len(scores) <= FEW_ROWS:
         best, winner = scores.max(dim=0)
         return winner, best
     flat = scores.flatten(1)

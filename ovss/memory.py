@@ -18,8 +18,15 @@ def free_memory(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0] + unused
     limits = [_of_machine()]
     with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
-        limits.append(int((CGROUP / "memory.max").read_text()) - int((CGROUP / "memory.current").read_text()))
+        used = int((CGROUP / "memory.current").read_text()) - _of_files()
+        limits.append(int((CGROUP / "memory.max").read_text()) - used)
     return max(min(limits), 0)
+
+
+def _of_files() -> int:
+    """Copies of files that a container's memory holds, and gives up where it is wanted."""
+    lines = (CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.split()[0] in ("inactive_file", "active_file"))
 
 
 def _of_machine() -> int:

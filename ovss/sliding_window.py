@@ -5,6 +5,7 @@ Plain torch; knows no model. Shapes: B batch, V views, T rows of text, K classes
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,8 @@ from ovss.inference import DenseModel, merge_rows
 from ovss.labels import first_maximum, in_class_order, resize
 from ovss.precision import at_least_float32
 
-# Rows of text of which all windows exist at full size at once, on a GPU; on a CPU one: it then stays in the cache.
+# Rows of text, of all pictures together, of which all windows exist at full size at once, on a GPU; on a CPU one: it
+# then stays in the cache.
 DEVICE_ROWS = 64
 
 
@@ -73,12 +75,13 @@ class SlidingWindow:
         total = logits.new_zeros(len(logits), logits.shape[2], *self.canvas)
         for index, (y, x) in enumerate(self.corners):
             total[..., y : y + self.window, x : x + self.window] += probabilities[:, index]
-        total.div_(self._windows_at(logits))
+        total.div_(self._windows.to(logits))
         return total.add_(_bilinear(probabilities[:, -1], self.canvas)).div_(2) if self.whole else total
 
-    def _windows_at(self, like: Tensor) -> Tensor:
+    @cached_property
+    def _windows(self) -> Tensor:
         """How many windows there are at each place of the canvas."""
-        count = like.new_zeros(self.canvas)
+        count = torch.zeros(self.canvas)
         for y, x in self.corners:
             count[y : y + self.window, x : x + self.window] += 1
         return count
@@ -123,7 +126,8 @@ class SlidingWindow:
 
         On a CPU every row is fused alone, so that its values depend on no other (see `ovss.labels.resize`).
         """
-        for part in logits.unflatten(0, (images, -1)).split(1 if logits.device.type == "cpu" else DEVICE_ROWS, dim=2):
+        rows = 1 if logits.device.type == "cpu" else max(DEVICE_ROWS // images, 1)
+        for part in logits.unflatten(0, (images, -1)).split(rows, dim=2):
             yield resize(self.fuse(part), size)
 
 

@@ -70,7 +70,6 @@ def test_text(tmp_path):
     names = ["5 words, 1 prompt", "1 words, 80 prompts", "5 words found on disk"]
     rows = measured(done, tmp_path / "x.json", [*names, "5 words found on disk, fingerprint included"])
     assert [row["flops"] > 0 for row in rows] == [True, True, False, False]
-    assert rows[2]["seconds"] < rows[3]["seconds"]
 
 
 def test_roofline(tmp_path):

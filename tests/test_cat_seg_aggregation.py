@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from cat_seg_parts import small_images, small_model, small_text
 
 from cat_seg.class_layer import ClassLayer, attend, sum_up
-from cat_seg.cost import DROPPED_LOGIT, cost_volume, most_similar, restore, unit
+from cat_seg.cost import DROPPED_LOGIT, cost_volume, most_similar, pick, restore, unit
 from cat_seg.decoder import UpStage
 from cat_seg.guidance import own_columns, share_of_guidance
 from cat_seg.swin import MASKED, SpatialLayer, WindowAttention, lay_windows, shift_mask, window_order
@@ -39,9 +39,11 @@ def test_most_similar_takes_the_best_place_of_each_row(monkeypatch):
     text[1, 1, 2], text[3, 0, 0], text[2] = 0.9, 0.8, 0.1
     kept = most_similar(features, text, 2)
     assert kept.tolist() == [[1, 3], [1, 2]]
-    monkeypatch.setattr("cat_seg.cost.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("cat_seg.cost.ROWS_AT_ONCE", 12)  # three rows of two prompts, in two views
     assert torch.equal(most_similar(features, text, 2), kept)
-    full = restore(torch.arange(4.0).view(2, 2, 1, 1), torch.tensor([[1, 3], [0, 2]]), 4)
+    logits, kept = torch.arange(4.0).view(2, 2, 1, 1), torch.tensor([[1, 3], [0, 2]])
+    full = restore(logits, kept, 4)
+    assert torch.equal(pick(logits, kept, torch.tensor([2, 3])), full[:, 2:])
     assert full.flatten(1).tolist() == [[DROPPED_LOGIT, 0, DROPPED_LOGIT, 1], [2, DROPPED_LOGIT, 3, DROPPED_LOGIT]]
 
 

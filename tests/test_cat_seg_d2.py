@@ -81,6 +81,30 @@ def test_configs_build_on_the_meta_device(path, monkeypatch):
     assert any(name.startswith("guidance.backbone.") for name in trained) == path.stem.endswith("r101")
 
 
+def test_options_of_tests_reach_the_model(monkeypatch):
+    monkeypatch.setattr(cat_seg.d2, "load_clip", lambda name, weights: CLIP(architecture_config(name)))
+    opts = {"TEST.KEPT_CLASSES": "64", "TEST.WINDOW_WHOLE": "False", "TEST.PRECISION": "bfloat16"}
+    opts["MODEL.MEMORY_BUDGET"] = "3"
+
+    def build(path, opts):
+        cfg = hub.load(path, [word for pair in opts.items() for word in pair])
+        with torch.device("meta"):
+            return META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
+
+    path = str(CONFIGS[0].parent / "vitb_384.yaml")
+    segmentor, plain = build(path, opts), build(path, {})
+    assert segmentor.model.aggregator.kept_classes == 64
+    assert plain.model.aggregator.kept_classes == 256
+    assert build(path, {"TEST.KEPT_CLASSES": "0"}).model.aggregator.kept_classes == 0
+    assert segmentor.model.aggregator.memory_budget == 3 * 2**20
+    assert (segmentor.sliding_window.whole, plain.sliding_window.whole) == (False, True)
+    assert (segmentor.precision, plain.precision) == ("bfloat16", "float32")
+    with pytest.raises(ValueError, match=r"unknown TEST.PRECISION 'half'; known: float32, bfloat16, float16"):
+        build(path, {"TEST.PRECISION": "half"})
+    with pytest.raises(ValueError, match=r"TEST.KEPT_CLASSES 5: CLIPtrase looks at all classes"):
+        build(str(CONFIGS[0].parents[1] / "cliptrase/vitb16_224.yaml"), {"TEST.KEPT_CLASSES": "5"})
+
+
 @pytest.fixture(params=[None, SlidingWindow((48, 48), 32, 0.5)], ids=["whole", "windows"])
 def segmentor(small_clip, request):
     parts = {"prompts": ["a {}."], "average_prompts": False, "synonyms": "first", "sliding_window": request.param}

@@ -157,6 +157,23 @@ def test_class_token_weighting_multiplies(clip, text, images):
     )
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_cosines_are_never_rounded(clip, text, images, dtype):
+    """Of what the tower has found in half precision, correlation and logits are computed in float32."""
+    model = CLIPtrase(clip=clip, regions=REGIONS, class_token_weighting=True)
+    with torch.autocast("cpu", dtype):
+        features, correlation = model.encode(fitting(images, model))
+        logits = model.patch_logits(features, text)
+    assert features.patches.dtype == dtype
+    assert logits.dtype == correlation.dtype == torch.float32
+    torch.testing.assert_close(logits, model.patch_logits(features, text), rtol=0, atol=0)
+    parts = [torch.randn(2, 3, 5, 4).to(dtype) for _ in range(3)]
+    expected = self_correlation(*(part.float() for part in parts))
+    with torch.autocast("cpu", dtype):
+        torch.testing.assert_close(self_correlation(*parts), expected, rtol=0, atol=0)
+
+
 def test_half_resolution_is_the_mean_of_four(clip, text, images):
     half = CLIPtrase(clip=clip, fusion="none", input_scale=0.5)
     assert half.size_divisibility == 16

@@ -99,3 +99,12 @@ def test_cliptrase_has_no_windows():
     cfg = load("cliptrase/vitb16_d2", "TEST.SLIDING_WINDOW", "True", "MODEL.DEVICE", "cpu", "MODEL.CLIP.NAME", "tiny")
     with pytest.raises(ValueError, match=r"TEST.SLIDING_WINDOW True: CLIPtrase's regions .* set False"):
         build_model(cfg)
+
+
+def test_approximations_in_words():
+    """What is not as published is said with every result."""
+    opts = ["TEST.WINDOW_WHOLE", "False", "TEST.KEPT_CLASSES", "64", "TEST.PRECISION", "bfloat16"]
+    words = describe(load("cat_seg/vitb_384", *opts))
+    assert "windows of 384 px with overlap 0.333 alone" in words["resolution"]
+    assert words["computing"] == "bfloat16; a view keeps 64 classes"
+    assert describe(load("cat_seg/vitb_384", "TEST.KEPT_CLASSES", "0"))["computing"].endswith("keeps all classes")

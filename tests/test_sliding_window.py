@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from cat_seg.passes import Aggregation
 from ovss.sliding_window import SlidingWindow
 
 PUBLISHED = SlidingWindow(canvas=(640, 640), window=384, overlap=0.333)
@@ -93,7 +94,7 @@ def test_labels_are_those_of_the_scores(classes):
 @pytest.mark.parametrize("build", [small_model, small_first_model])
 def test_labels_of_a_model_are_those_of_its_scores(small_clip, build, rows):
     """Of up to 6 classes that a view keeps, or all."""
-    model, images, text = build(small_clip), small_images(), small_text(rows)
+    model, images, text = build(small_clip), small_images(2), small_text(rows)
     window = SlidingWindow(canvas=(96, 96), window=64, overlap=0.5)
     score, label = window(model, images, text).max(dim=1)
     labels, scores = window.labels(model, images, text)
@@ -102,12 +103,17 @@ def test_labels_of_a_model_are_those_of_its_scores(small_clip, build, rows):
 
 
 @torch.no_grad()
-def test_memory_does_not_grow_with_the_words(small_clip):
-    """Of 400 classes nothing is made at full size, or kept between layers, but a few at a time."""
+@pytest.mark.parametrize(("budget", "keeps"), [(2**20, False), (2**30, True)])
+def test_memory_does_not_grow_with_the_words(small_clip, monkeypatch, budget, keeps):
+    """Nothing is made that is as long as the words, but their text; what a layer has made is kept within the budget."""
     model, images = small_model(small_clip, kept_classes=0), small_images()
-    model.aggregator.memory_budget = 2**20
+    model.aggregator.memory_budget = budget
     window = SlidingWindow(canvas=(96, 96), window=64, overlap=0.5)
-    largest = []
+    kept, largest, logits = [], [], Aggregation.logits
+
+    def watched(self, index):
+        kept.append(sum(x is not None for x in self.left))
+        return logits(self, index)
 
     class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
@@ -115,13 +121,24 @@ def test_memory_does_not_grow_with_the_words(small_clip):
             largest.append(max((x.numel() for x in tree_leaves(made) if isinstance(x, torch.Tensor)), default=0))
             return made
 
+    monkeypatch.setattr(Aggregation, "logits", watched)
     peaks = []
     for rows in (40, 400):
-        largest.clear()
+        kept.clear(), largest.clear()
         with Watch():
             window.labels(model, images, small_text(rows))
         peaks.append(max(largest))
+        assert all(kept) if keeps else not any(kept)
     assert peaks[0] == peaks[1]
+
+
+def test_windows_alone():
+    """Without the view of the whole the probabilities are those of the windows."""
+    window = SlidingWindow(canvas=(2, 3), window=2, overlap=0.5, whole=False)
+    assert window.views(torch.rand(1, 3, 2, 3)).shape == (1, 2, 3, 2, 2)
+    probability = torch.tensor([0.2, 0.6]).view(1, 2, 1, 1, 1)
+    fused = window.fuse(torch.logit(probability).expand(1, 2, 1, 2, 2))[0, 0]
+    torch.testing.assert_close(fused, torch.tensor([[0.2, 0.4, 0.6]] * 2))
 
 
 def test_rows_of_one_class_are_merged():

@@ -7,6 +7,9 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
+# Words whose tokens are remembered, at most.
+MOST_WORDS = 100_000
+
 
 class Tokenizer:
     """CLIP's tokenizer (49,408 ids), or the same over a smaller table of known ids (the embedded tiny model).
@@ -52,6 +55,8 @@ class Tokenizer:
             return self._bpe.encode(sentence)
         known = self._ids_of_word
         words = sentence.split(" ")
+        if len(known) > MOST_WORDS:
+            known.clear()
         for word in words:
             if word not in known:
                 known[word] = self._bpe.encode(word)

@@ -71,8 +71,8 @@ def add_ovss_config(cfg: CfgNode) -> None:
     cfg.TEST.WINDOW_OVERLAP = 0.333
     # Average them with a view of the whole picture (published). False: windows alone, an approximation.
     cfg.TEST.WINDOW_WHOLE = True
-    # CAT-Seg: classes that a view keeps, those most similar to it. Fewer are an approximation that saves time, 0 is all;
-    # -1: as many as in training (published: 256, first version all).
+    # CAT-Seg: classes that a view keeps, those most similar to it. Fewer are an approximation that saves time, 0 is
+    # all; -1: as many as in training (published: 256, first version all).
     cfg.TEST.KEPT_CLASSES = -1
     # What matrix products and convolutions are computed in at test: float32 (published), bfloat16 or float16, which
     # GPUs and some CPUs (AVX-512 BF16, AMX) do faster, and others slower. Cosines, sums over classes and probabilities
