@@ -1,9 +1,10 @@
-"""All benchmarks one after the other, in settings that take less than ten minutes on two cores: `make bench`.
+"""The benchmarks one after the other, in settings that should take less than ten minutes on two cores: `make bench`.
 
     python benchmarks/run.py [--output output/bench] [--only cat_seg text]
 
 Prints every table as Markdown, and writes OUTPUT/<benchmark>.json, which holds what the tables do and, of those with a
---json of their own, all that was measured. The standard library alone.
+--json of their own, all that was measured. Left out are training.py and approximations.py,
+which take minutes each. The standard library alone.
 """
 
 import argparse
@@ -17,8 +18,8 @@ HERE = Path(__file__).resolve().parent
 # Those that write their own JSON, and those whose tables are read off what they print.
 MEASURED = {
     "roofline": ["--budget", "0.5"],
-    "cat_seg": ["--words", "1", "20", "150", "--runs", "3"],
-    "cliptrase": ["--runs", "3"],
+    "cat_seg": ["--words", "1", "20", "150", "--runs", "2"],
+    "cliptrase": ["--runs", "2"],
     "text": ["--runs", "1", "--prompted", "30"],
 }
 PRINTED = {
