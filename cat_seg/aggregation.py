@@ -18,7 +18,7 @@ from ovss.memory import default_budget
 
 # Maps, of a class in a view, that go through the aggregator at once, at most. On a CPU what they make should stay in
 # its cache.
-CPU_MAPS, DEVICE_MAPS = 16, 256
+CPU_MAPS, DEVICE_MAPS = 16, 128
 # What a map takes on its way, by what it takes between two layers: about so much, for the bound on memory.
 WORK = 32
 
@@ -119,13 +119,14 @@ class Aggregator(nn.Module):
         count = self.class_tokens if self.training else self.kept_classes
         kept = most_similar(features, text, count) if 0 < count < len(text) else None
         rows = len(text) if kept is None else kept.shape[1]
-        budget = self.memory_budget or default_budget(features.device)
+        at_once, keep = CPU_MAPS if features.device.type == "cpu" else DEVICE_MAPS, True
         size = self.embedding.conv.out_channels * features[0, 0].numel() * features.element_size()
-        most = CPU_MAPS if features.device.type == "cpu" else DEVICE_MAPS
-        at_once = max(min(most, budget // (WORK * size)), 1)
+        if not torch.is_grad_enabled():  # training sums in the same order however much memory is free
+            budget = self.memory_budget or default_budget(features.device)
+            at_once = max(min(at_once, budget // (WORK * size)), 1)
+            keep = len(features) * rows * size <= budget
         views = min(max(at_once // rows, 1), len(features))
         classes = min(max(at_once // views, 1), rows)
-        keep = torch.is_grad_enabled() or len(features) * rows * size <= budget
         windows = lay_windows((features.shape[2], features.shape[3]), self.window, features)
         groups = []
         for start in range(0, len(features), views):

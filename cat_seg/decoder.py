@@ -61,7 +61,7 @@ class Decoder(nn.Module):
         width: of the aggregated cost; `widths` after each stage (multiples of 16, one group norm group each).
         guidance_channels, guidance_widths: of each stage, see `UpStage`.
 
-    `checkpointed`, False until set: see `cat_seg.aggregation.Aggregation`.
+    `checkpointed`, False until set: see `cat_seg.passes.Aggregation`.
     """
 
     def __init__(
