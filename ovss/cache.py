@@ -1,6 +1,6 @@
 """Tensors on disk under a key of all that they depend on. Safe with many processes, and with a process that dies.
 
-The folder is `$OVSS_CACHE`, else `~/.cache/ovss`. Files are safetensors: reading one runs no code.
+The folder is `ovss.files.cache_folder()`. Files are safetensors: reading one runs no code.
 """
 
 import hashlib
@@ -16,14 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ovss.files import write_atomic
+from ovss.files import cache_folder, write_atomic
 
 logger = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """The folder for everything that can be made again."""
-    return Path(os.environ.get("OVSS_CACHE") or Path.home() / ".cache" / "ovss").expanduser()
 
 
 def key_of(*parts: str) -> str:

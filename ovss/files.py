@@ -1,5 +1,6 @@
-"""Files are written whole or not at all. Imports the standard library only."""
+"""Files are written whole or not at all, and where those lie that can be made again. Standard library only."""
 
+import json
 import os
 import re
 import secrets
@@ -8,6 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 _HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+
+
+def cache_folder() -> Path:
+    """The folder for everything that can be made or fetched again: `$OVSS_CACHE`, else `~/.cache/ovss`."""
+    return Path(os.environ.get("OVSS_CACHE") or Path.home() / ".cache" / "ovss").expanduser()
 
 
 def write_atomic(path: str | os.PathLike, write: Callable[[BinaryIO], object], *, durable: bool = False) -> None:
@@ -30,6 +36,12 @@ def write_atomic(path: str | os.PathLike, write: Callable[[BinaryIO], object], *
             _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike, content: object) -> None:
+    """Write a value as JSON that people can read."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_atomic(path, lambda out: out.write(text.encode("utf-8")))
 
 
 def _to_disk(path: Path) -> None:

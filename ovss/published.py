@@ -7,25 +7,17 @@ import difflib
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ovss.datasets.table import BY_NAME, Benchmark
+from ovss.model_names import CONFIGS
+from ovss.weights import table
+from ovss.weights.table import Weights
 
-CONFIGS = Path(__file__).parent / "configs"
 NONE = "none published"
-COMMAND = "ovss reproduce ID --weights FILE"
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The published weights: the setting that takes them, their file's name, and where it comes from."""
-
-    setting: str
-    file: str
-    origin: str
+COMMAND = "ovss reproduce ID [--weights FILE]"
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,7 @@ def _of_family(name: str) -> Iterator[Entry]:
             dataset=row["data"],
             settings=tuple(str(word) for pair in row.get("settings", {}).items() for word in pair),
             published=dict(zip(family["metrics"], figures, strict=True)) if figures else {},
-            weights=Weights(**family["weights"]),
+            weights=_weights(family),
             source=family["source"],
         )
 
@@ -98,7 +90,7 @@ def _listed(name: str) -> str:
     head = [
         family["title"],
         f"  config: {family['config']}",
-        f"  weights: {family['weights']['file']}, {family['weights']['origin']}",
+        f"  weights: {_weights(family).name}, {_weights(family).origin}",
         f"  source: {family['source']}",
     ]
     rows = []
@@ -108,6 +100,16 @@ def _listed(name: str) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join([*head, *(f"  {line.rstrip()}" for line in lines)])
+
+
+def _weights(family: Mapping[str, Any]) -> Weights:
+    return table.find(family["config"].removesuffix(".yaml"))
+
+
+def titles(config: str) -> list[str]:
+    """Titles of the families of published figures that were measured with a config (below configs/)."""
+    families = _content()["families"].values()
+    return [family["title"] for family in families if family["config"] == config and family["published"]]
 
 
 def _preparation(entry: Entry) -> str:
@@ -128,13 +130,13 @@ def _section(name: str, protocol: Mapping[str, str]) -> str:
     family = _content()["families"][name]
     takes = [
         f"- config: [`{family['config']}`](../configs/{family['config']})",
-        f"- weights: `{family['weights']['file']}`, {family['weights']['origin']}",
+        f"- weights: [`{_weights(family).name}`](models.md#weights)",
         f"- source: {family['source']}",
         *(f"- {key}: {text}" for key, text in protocol.items()),
         *([f"- note: {family['note']}"] if "note" in family else []),
     ]
     metrics = family["metrics"]
-    table = [
+    lines = [
         f"| id | data set | {' | '.join(metrics)} | settings | data by |",
         f"|---|---|{'---:|' * len(metrics)}---|---|",
     ]
@@ -142,5 +144,5 @@ def _section(name: str, protocol: Mapping[str, str]) -> str:
         figures = [str(entry.published[metric]) if entry.published else NONE for metric in metrics]
         settings = f"`{' '.join(entry.settings)}`" if entry.settings else ""
         row = (f"`{entry.id}`", f"`{entry.dataset}`", *figures, settings, f"`{_preparation(entry)}`")
-        table.append(f"| {' | '.join(row)} |")
-    return "\n".join([f"## {family['title']}", "", *takes, "", *table])
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join([f"## {family['title']}", "", *takes, "", *lines])

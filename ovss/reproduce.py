@@ -14,7 +14,9 @@ from pathlib import Path
 
 from ovss import published
 from ovss.comparison import Comparison
-from ovss.published import CONFIGS, Entry
+from ovss.model_names import CONFIGS
+from ovss.published import Entry
+from ovss.weights import store, table
 
 
 def reproduce(args: argparse.Namespace) -> int:
@@ -22,6 +24,7 @@ def reproduce(args: argparse.Namespace) -> int:
 
     Raises:
         ValueError: unknown id, missing weights or data, or a mistake that ends the only evaluation.
+        ConnectionError: published weights that are not here and cannot be downloaded.
         OSError: the output folder cannot be written.
     """
     if args.list == bool(args.ids) or args.markdown > args.list:
@@ -47,9 +50,10 @@ def run(entries: Sequence[Entry], args: argparse.Namespace) -> int:
     from ovss.d2.run import own_log
 
     check_launch()
-    opts = {entry.id: options(entry, args) for entry in entries}
     check_weights(entries, args.weights)
-    pictures = {entry.id: count_pictures(entry, opts[entry.id]) for entry in entries}
+    pictures = {entry.id: count_pictures(entry, options(entry, args, "")) for entry in entries}
+    weights = {entry.id: str(weights_of(entry, args.weights)) for entry in entries}
+    opts = {entry.id: options(entry, args, weights[entry.id]) for entry in entries}
     failed: list[str] = []
     for entry in entries:
         print(f"{entry.id}: {command(entry, args.num_gpus, opts[entry.id])}", flush=True)
@@ -63,7 +67,7 @@ def run(entries: Sequence[Entry], args: argparse.Namespace) -> int:
             print(f"ovss: {entry.id} failed: {reason}", file=sys.stderr)
             failed.append(entry.id)
             continue
-        comparison = compare(entry, opts[entry.id], pictures[entry.id], args)
+        comparison = compare(entry, weights[entry.id], opts[entry.id], pictures[entry.id], args)
         path = comparison.write(Path(args.output) / entry.id)
         print(f"\n{comparison.table()}\n\nwritten to {path} and .json", flush=True)
     if failed:
@@ -71,10 +75,10 @@ def run(entries: Sequence[Entry], args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def options(entry: Entry, args: argparse.Namespace) -> list[str]:
+def options(entry: Entry, args: argparse.Namespace, weights: str) -> list[str]:
     """KEY VALUE words of an entry: its data set and settings, the weights, what the user changes, where results go."""
     opts = ["DATASETS.TEST", f'("{entry.dataset}",)', *entry.settings]
-    opts += [entry.weights.setting, args.weights] if args.weights else []
+    opts += [entry.weights.setting, weights] if weights else []
     return [*opts, *args.opts, "OUTPUT_DIR", str(Path(args.output) / entry.id)]
 
 
@@ -88,17 +92,26 @@ def check_launch() -> None:
         raise ValueError("ovss reproduce starts its processes itself: give --num-gpus N, without torchrun")
 
 
-def check_weights(entries: Sequence[Entry], path: str | None) -> None:
-    """Raise ValueError for entries of different weights, weights that have to be given, or a path that is not there."""
-    different = {entry.weights.file: entry.id for entry in entries}
+def check_weights(entries: Sequence[Entry], given: str | None) -> None:
+    """Raise ValueError for one file given for entries of different weights, or for one that is not there."""
+    if given is None:
+        return
+    different = {entry.weights.name: entry.id for entry in entries}
     if len(different) > 1:
-        named = ", ".join(f"{id} {file}" for file, id in different.items())
-        raise ValueError(f"these entries have different weights, run them apart: {named}")
+        named = ", ".join(f"{id} {name}" for name, id in different.items())
+        raise ValueError(f"--weights {given}: these entries have different weights, run them apart: {named}")
     weights = entries[0].weights
-    if path is None and weights.setting == "MODEL.WEIGHTS":
-        raise ValueError(f"{entries[0].id} needs --weights {weights.file}, from {weights.origin}")
-    if path is not None and not Path(path).exists():
-        raise ValueError(f"--weights {path}: no such file or folder; {weights.file} is from {weights.origin}")
+    if not Path(given).expanduser().exists() and given not in table.entries():
+        raise ValueError(f"--weights {given}: no such file or folder; {weights.name} is from {weights.origin}")
+
+
+def weights_of(entry: Entry, given: str | None) -> Path:
+    """The file that the user gave, or the published one, which is downloaded where it is not here.
+
+    Raises:
+        ValueError, ConnectionError, OSError: see `ovss.weights.store.fetch`.
+    """
+    return store.fetch(entry.weights.name) if given is None else store.resolve(given)
 
 
 def count_pictures(entry: Entry, opts: Sequence[str]) -> int:
@@ -144,7 +157,7 @@ def _process(args: argparse.Namespace, device: str) -> None:
     run_evaluation(hub.load(args.config_file, [*args.opts, "MODEL.DEVICE", device]), args)
 
 
-def compare(entry: Entry, opts: Sequence[str], pictures: int, args: argparse.Namespace) -> Comparison:
+def compare(entry: Entry, weights: str, opts: Sequence[str], pictures: int, args: argparse.Namespace) -> Comparison:
     """What an evaluation has written, beside what was published."""
     from ovss import hub
     from ovss.d2.evaluator import results_folder
@@ -153,7 +166,7 @@ def compare(entry: Entry, opts: Sequence[str], pictures: int, args: argparse.Nam
     cfg = hub.load(str(CONFIGS / entry.config), opts)
     results = results_folder(cfg) / f"{entry.dataset}.json"
     told = {
-        "weights": args.weights or entry.weights.origin,
+        "weights": weights,
         "changed settings": shlex.join(args.opts) or "none",
         "command": command(entry, args.num_gpus, opts),
         **describe(cfg),

@@ -25,6 +25,7 @@ class Served:
     pause: float = 0  # seconds after each KiB
     wrong_part: int = 0  # added to the first byte of a partial answer
     says_part: bool = True  # send Content-Range with it
+    content_type: str = ""
 
     @property
     def etag(self) -> str:
@@ -32,7 +33,9 @@ class Served:
 
 
 class FileServer(ThreadingHTTPServer):
-    """`files` by path; of each request: (path, Range or "") in `requests`, bytes of the body in `sent`."""
+    """`files` by path; of each request: (path, Range or "") in `requests`, bytes of the body in `sent`, and what it
+    brought as Authorization in `authorizations`.
+    """
 
     daemon_threads = True
 
@@ -41,6 +44,7 @@ class FileServer(ThreadingHTTPServer):
         self.files: dict[str, Served] = {}
         self.requests: list[tuple[str, str]] = []
         self.sent: list[int] = []
+        self.authorizations: list[str | None] = []
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.server_port}/{name}"
@@ -54,6 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         asked = self.headers.get("Range", "")
         self.server.requests.append((self.path.strip("/"), asked))
         self.server.sent.append(0)
+        self.server.authorizations.append(self.headers.get("Authorization"))
         self.number = len(self.server.sent) - 1
         if served.redirect:
             self.send_response(302)
@@ -76,6 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
         if start and served.says_part:
             first = start + served.wrong_part
             self.send_header("Content-Range", f"bytes {first}-{len(served.content) - 1}/{len(served.content)}")
+        if served.content_type:
+            self.send_header("Content-Type", served.content_type)
         if served.validator:
             self.send_header("ETag", served.etag)
         if served.length:

@@ -4,36 +4,28 @@ import hashlib
 import json
 import re
 from collections import namedtuple
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from file_server import Served, serve
 from official_archives import ADE, ARCHIVES, PREPARATION_READS
+from official_server import official_server
 from PIL import Image
 
 from ovss.cli import main
-from ovss.datasets import downloads, transfer
+from ovss.datasets import downloads
 from ovss.datasets.downloads import SOURCES, Source
 from ovss.datasets.preparations import PREPARATIONS
+from ovss.download import transfer
 
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server of `ARCHIVES`; the table's addresses, sizes and checksums are turned into theirs."""
+    """A server of `ARCHIVES`, which the table of downloads names."""
     monkeypatch.setattr(transfer, "WAITS", (0.01,))
     monkeypatch.setenv("no_proxy", "*")
-    with serve() as server:
-        for name, content in ARCHIVES.items():
-            server.files[name] = Served(content)
-        for name, source in SOURCES.items():
-            files = []
-            for file in source.files:
-                content = ARCHIVES[file.name]
-                size = None if file.size is None else len(content)
-                checksum = file.checksum and f"sha256:{hashlib.sha256(content).hexdigest()}"
-                files.append(replace(file, url=server.url(file.name), size=size, checksum=checksum))
-            monkeypatch.setitem(downloads.SOURCES, name, replace(source, files=tuple(files)))
+    with official_server() as (server, sources):
+        for name, source in sources.items():
+            monkeypatch.setitem(downloads.SOURCES, name, source)
         yield server
 
 

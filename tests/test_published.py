@@ -8,10 +8,12 @@ import pytest
 from ovss import hub, published
 from ovss.cli import main
 from ovss.d2.api import MetadataCatalog
-from ovss.published import CONFIGS, entries, find
+from ovss.model_names import CONFIGS
+from ovss.published import entries, find
 
 ROOT = Path(__file__).parent.parent
 ENTRIES = entries()
+WEIGHTS = (CONFIGS / "weights.yaml").read_text(encoding="utf-8")
 
 
 def test_every_published_figure_is_there():
@@ -38,6 +40,7 @@ def test_ids_and_figures_are_sound():
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", id)
         assert id == entry.id
         assert all(0 < value < 100 for value in entry.published.values())
+        assert f"{entry.weights.name}:" in WEIGHTS
         assert entry.weights.setting == ("MODEL.CLIP.WEIGHTS" if id.startswith("cliptrase") else "MODEL.WEIGHTS")
 
 
@@ -70,13 +73,13 @@ def test_an_unknown_id_names_the_nearest():
 def test_list_has_a_line_for_each(capsys):
     assert main(["reproduce", "--list"]) == 0
     head, *families = capsys.readouterr().out.strip().split("\n\n")
-    assert head == "Each is run by: ovss reproduce ID --weights FILE"
+    assert head == "Each is run by: ovss reproduce ID [--weights FILE]"
     assert [line.split()[0] for family in families for line in family.splitlines()[4:]] == list(ENTRIES)
     listed = next(family for family in families if "cat-seg-vitb-ade847" in family).splitlines()
     assert listed[:4] == [
         "CAT-Seg, second version (CVPR 2024), ViT-B/16",
         "  config: cat_seg/vitb_384.yaml",
-        "  weights: model_base.pth, https://huggingface.co/spaces/hamacojr/CAT-Seg-weights/resolve/main/model_base.pth",
+        "  weights: cat_seg_vitb, https://huggingface.co/spaces/hamacojr/CAT-Seg-weights/resolve/main/model_base.pth",
         "  source: README of https://github.com/cvlab-kaist/CAT-Seg at 6d3a188",
     ]
     cells = [

@@ -3,19 +3,27 @@
 import argparse
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from file_server import Served
+from small_weights import small_weights
 
 from ovss import hub, reproduce, scenes
 from ovss.cli import main
 from ovss.clip.model import ASSETS
 from ovss.comparison import Comparison
 from ovss.d2.mapper import read_labels
+from ovss.download.remote_file import RemoteFile
 from ovss.images import read_image
-from ovss.published import CONFIGS, Entry, Weights, find
+from ovss.model_names import CONFIGS
+from ovss.published import Entry, find
+from ovss.weights import table
+from ovss.weights.table import Weights
 
-TINY = Weights("MODEL.CLIP.WEIGHTS", "tiny_clip.safetensors", "ovss/assets")
+FILE = RemoteFile("https://nowhere/tiny_clip.safetensors", "tiny_clip.safetensors")
+TINY = Weights("tiny_clip", "tiny", FILE, "", "MIT", "this project's", "MODEL.CLIP.WEIGHTS", "tiny", "", ())
 CPU = ("MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", "0")
 
 
@@ -69,6 +77,17 @@ def test_two_entries_have_logs_of_their_own_and_one_may_fail(entry, tmp_path, ca
     assert not (tmp_path / "out/not-this/comparison.md").exists()
 
 
+def test_published_weights_are_downloaded_where_none_are_given(entry, tmp_path, monkeypatch, restored_loggers):
+    with small_weights(monkeypatch, tmp_path) as server:
+        server.files["tiny"] = Served((ASSETS / FILE.name).read_bytes())
+        published = replace(TINY, file=replace(FILE, url=server.url("tiny")))
+        monkeypatch.setitem(table.entries(), published.name, published)
+        assert reproduce.run([replace(entry, weights=published)], arguments(tmp_path, weights=None)) == 0
+        assert [path for path, _ in server.requests] == ["tiny"]
+    told = json.loads((tmp_path / "out/drawn-four/comparison.json").read_text())
+    assert told["weights"] == str(tmp_path / "cache/weights" / FILE.name)
+
+
 def test_a_part_of_the_data_is_called_so():
     scores = {"mIoU_gt": 80.0, "mIoU_union": math.nan, "pAcc": 89.51, "mAcc_all": 91.77, "fwIoU": 82.15}
     part = Comparison(find("cliptrase-336-voc20"), scores, 2, {"protocol": "x"})
@@ -92,9 +111,14 @@ MISTAKES = {
     ),
     "nothing": ([], "name entries, or ask for --list"),
     "list of some": (["cliptrase-224-voc20", "--list"], "name entries, or ask for --list"),
-    "no weights": (["cat-seg-vitb-voc20"], "needs --weights model_base.pth, from https://huggingface.co"),
-    "absent weights": (["cat-seg-vitb-voc20", "--weights", "absent.pth"], "--weights absent.pth: no such file"),
-    "weights of two": (["cat-seg-vitb-voc20", "cat-seg-vitl-voc20"], "different weights, run them apart"),
+    "absent weights": (
+        ["cat-seg-vitb-voc20", "--weights", "absent.pth"],
+        "--weights absent.pth: no such file or folder; cat_seg_vitb is from https://huggingface.co",
+    ),
+    "one file for two": (
+        ["cat-seg-vitb-voc20", "cat-seg-vitl-voc20", "--weights", "setup.cfg"],
+        "these entries have different weights, run them apart: cat-seg-vitb-voc20 cat_seg_vitb, cat-seg-vitl-voc20",
+    ),
     "unprepared data": (["cliptrase-224-voc20"], "prepare"),
     "other data": (["cliptrase-224-voc20", "--opts", "DATASETS.TEST", "('scenes_val',)"], "is about 'VOC20' alone"),
     "unknown key": (["cliptrase-224-voc20", "--opts", "TEST.EPSILOM", "1"], "did you mean TEST.EPSILON"),

@@ -1,14 +1,19 @@
 """Weights of every form load strictly; what is missing, damaged, hostile or of another architecture says so."""
 
+import io
 import json
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
+from file_server import Served
+from open_clip.pretrained import get_pretrained_cfg
 from safetensors.torch import save_file
+from small_weights import empty_caches, put_into_hub, small_weights
 
 from ovss.clip import weights
 from ovss.clip.keys import from_openai_keys, to_openai_keys
@@ -228,16 +233,31 @@ def test_wrong_architecture_names_the_right_one(tmp_path, rule_weights):
         load_clip("ViT-B/32", rule_weights)
 
 
-def test_without_network(monkeypatch):
-    def fail(source, prefer_hf_hub):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(weights, "download_pretrained", fail)
-    with pytest.raises(
-        ConnectionError,
-        match=r"timm/vit_base_patch16_clip_224.openai/ \(no route to host\) and https.*MODEL.CLIP.WEIGHTS /path",
-    ):
+def test_published_weights_that_are_not_here(monkeypatch, tmp_path):
+    empty_caches(monkeypatch, tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    put = r"put https://openaipublic\S+/ViT-B-16\.pt there as \S+/ViT-B-16\.pt"
+    with pytest.raises(ConnectionError, match=rf"no weights for ViT-B/16: clip_vitb16 is not .*{put}.* MODEL\.CLIP\."):
         load_clip("ViT-B/16")
+
+
+def test_what_open_clip_has_downloaded_is_found(monkeypatch, tmp_path):
+    empty_caches(monkeypatch, tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    repository = get_pretrained_cfg("ViT-B-16", "openai")["hf_hub"].strip("/")
+    copy = put_into_hub(tmp_path, repository, "open_clip_model.safetensors", b"no weights")
+    with pytest.raises(ValueError, match=re.escape(f"weights {copy}: damaged")):
+        load_clip("ViT-B/16")
+
+
+def test_name_of_published_weights(small, small_clip, monkeypatch, tmp_path):
+    file = io.BytesIO()
+    torch.save(small, file)
+    with small_weights(monkeypatch, tmp_path) as server:
+        server.files["cat.pth"] = Served(file.getvalue())
+        check("cat_small", small_clip)
+        check("cat_small", small_clip)
+        assert len(server.requests) == 1
 
 
 def test_two_names_of_one_tensor(small, tmp_path):

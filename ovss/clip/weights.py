@@ -1,28 +1,24 @@
-"""Weights for a CLIP: a file or folder, open_clip's downloads, or embedded. Every tensor is used exactly once.
+"""Weights for a CLIP: a file or folder, the published ones, or embedded. Every tensor is used exactly once.
 
 Forms read: OpenAI's `.pt` (TorchScript, or a plain state dict), open_clip's `.bin`, `.pt` and `.safetensors`, a folder
 that holds one of them, and CLIPtrase's re-keyed checkpoint (`clip_visual_extractor.*`, `ov_classifier.*`). No file's
 code is run.
 """
 
-import logging
 import pickle
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ovss.clip.keys import from_openai_keys, misfit
 from ovss.clip.model import ARCHITECTURES, ASSETS, CLIP, TINY, architecture_config
 from ovss.clip.torchscript import is_torchscript, read_torchscript
+from ovss.weights import store, table
 
-logger = logging.getLogger(__name__)
-OPTION = "MODEL.CLIP.WEIGHTS /path/to/file"
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
@@ -31,7 +27,8 @@ def load_clip(name: str, weights: str | Path = "") -> CLIP:
 
     Args:
         name: an architecture of `ovss.clip.model.ARCHITECTURES`, or "tiny".
-        weights: a file or a folder; empty: the published weights, downloaded once by open_clip (embedded for "tiny").
+        weights: a file, a folder or a name of `ovss.weights.table`; empty: the published weights, found in a cache or
+            downloaded once (`ovss.weights.store.fetch`; embedded for "tiny").
 
     Raises:
         ValueError: unknown name; a missing, damaged or hostile file; a checkpoint of another architecture.
@@ -48,12 +45,10 @@ def load_clip(name: str, weights: str | Path = "") -> CLIP:
 
 
 def find_weights(path: str | Path) -> Path:
-    """The file itself, or the one file of weights in a folder."""
-    path = Path(path).expanduser()
+    """The file itself, the one file of weights in a folder, or the published file of that name, which is fetched."""
+    path = store.resolve(path)
     if path.is_file():
         return path
-    if not path.is_dir():
-        raise ValueError(f"weights {path}: no such file or folder")
     files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES)
     safe = [file for file in files if file.suffix == ".safetensors"]
     if len(safe or files) != 1:
@@ -130,35 +125,13 @@ def _fits(name: str, state: Mapping[str, Tensor]) -> bool:
     return {key: value.shape for key, value in expected.items()} == {key: value.shape for key, value in state.items()}
 
 
-@contextmanager
-def _quiet_hub() -> Iterator[None]:
-    """Without a network the hub's client warns at each of its retries; the one error at the end says it all."""
-    client = logging.getLogger("huggingface_hub")
-    level = client.level
-    client.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        client.setLevel(level)
-
-
 def _published(name: str) -> Path:
-    """The published weights, downloaded by open_clip (its cache and progress bar), or those embedded in the package."""
+    """The published weights, or those embedded in the package."""
     if name == TINY:
         return ASSETS / "tiny_clip.safetensors"
-    architecture = ARCHITECTURES[name]
-    source = get_pretrained_cfg(architecture.config, architecture.pretrained)
-    tried = []
-    for prefer_hub, place in ((True, source.get("hf_hub")), (False, source.get("url"))):
-        if not place:
-            continue
-        logger.info("weights for %s: looking in open_clip's cache, else downloading %s", name, place)
-        try:
-            with _quiet_hub():
-                return Path(download_pretrained(source, prefer_hf_hub=prefer_hub))
-        except Exception as error:  # the hub's client and urllib raise many kinds
-            tried.append(f"{place} ({_first_line(error)})")
-    raise ConnectionError(
-        f"no weights for {name}: none given, and downloading open_clip's {architecture.config} "
-        f"{architecture.pretrained!r} failed; tried {' and '.join(tried)}. Give a local file or folder: {OPTION}"
-    )
+    try:
+        return store.fetch(table.for_clip(name).name)
+    except ConnectionError as error:
+        raise ConnectionError(
+            f"no weights for {name}: {error}; or give a file or folder: MODEL.CLIP.WEIGHTS"
+        ) from error

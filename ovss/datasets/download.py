@@ -1,7 +1,7 @@
 """The work of `ovss datasets download`: files of one benchmark, fetched, checked and unpacked where preparation looks.
 
 Archives lie in ROOT/downloads while they are needed. What was unpacked is noted there, so that it is not fetched again.
-Imports the standard library, tqdm and this package.
+Imports the standard library, `ovss.download` and this package.
 """
 
 import json
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ovss.datasets.downloads import SOURCES, Download
-from ovss.datasets.transfer import fetch
 from ovss.datasets.unpack import unpack
+from ovss.download.transfer import fetch
 from ovss.files import write_atomic
 
 

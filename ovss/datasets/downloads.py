@@ -1,29 +1,24 @@
 """The table of what `ovss datasets download` fetches: files, their sizes and checksums, and where they go.
 
 A figure is here only where it was read in public code, and `published` says whose: the benchmarks' own pages have none.
-Standard library only.
+Standard library and `ovss.download.remote_file`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from ovss.download.remote_file import RemoteFile
 
 
 @dataclass(frozen=True)
-class Download:
-    """One file on a public server.
+class Download(RemoteFile):
+    """A file of a benchmark.
 
-    url: https, or http where the server has no other. name: the file's name on disk.
     folders: (path in the archive, path below the root of the data sets) pairs; what no pair names stays packed. A file
         that is no archive has one pair, ("", its path below the root).
-    size: bytes; None: not known. checksum: "algorithm:digits", the algorithm one of `hashlib`'s; "": not known.
-    published: who published size and checksum. split: "train" or "val" where no other split needs the file.
+    split: "train" or "val" where no other split needs the file.
     """
 
-    url: str
-    name: str
-    folders: tuple[tuple[str, str], ...]
-    size: int | None = None
-    checksum: str = ""
-    published: str = ""
+    folders: tuple[tuple[str, str], ...] = field(kw_only=True)
     split: str = ""
 
 

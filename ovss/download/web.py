@@ -1,9 +1,11 @@
 """One GET over http or https: what went wrong is either worth another try (`Dropped`) or not.
 
-No other scheme can be reached, not by a redirection either. Standard library only.
+No other scheme can be reached, not by a redirection either. The token in HF_TOKEN is sent to Hugging Face's hub and to
+nobody else, not by a redirection either. Standard library only.
 """
 
 import http.client
+import os
 import re
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -23,6 +25,7 @@ from ovss import __version__
 
 TIMEOUT = 60  # seconds without a byte
 CHUNK = 1 << 18
+HUB = ("https", "huggingface.co")  # who may see HF_TOKEN
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -34,6 +37,17 @@ class CannotResume(Dropped):
     """The server has nothing from the byte on that was asked for."""
 
 
+def _authorised(request: Request) -> Request:
+    """The same request, with the user's token where it goes to the hub; a redirection does not carry it on."""
+    token = os.environ.get("HF_TOKEN", "").strip()
+    if not token or urlsplit(request.full_url)[:2] != HUB:
+        return request
+    if not re.fullmatch(r"[!-~]+", token):  # http.client would refuse it, and print it
+        raise ValueError("HF_TOKEN holds spaces or other characters that no token has: set it again, or unset it")
+    request.add_unredirected_header("Authorization", f"Bearer {token}")
+    return request
+
+
 class Redirects(HTTPRedirectHandler):
     """Follows to the same scheme or from http to https."""
 
@@ -41,7 +55,8 @@ class Redirects(HTTPRedirectHandler):
         here, there = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
         if there not in (here, "https"):
             raise ValueError(f"{req.full_url} redirects to {newurl}: refused, it must stay {here} or become https")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        return request and _authorised(request)
 
 
 def get(url: str, headers: dict[str, str]) -> tuple[http.client.HTTPResponse, int, int | None]:
@@ -50,7 +65,7 @@ def get(url: str, headers: dict[str, str]) -> tuple[http.client.HTTPResponse, in
     Raises:
         Dropped: no connection, or an answer that says so.
         ConnectionError: the server refuses.
-        ValueError: a redirection to another scheme.
+        ValueError: a redirection to another scheme, or a token that is none.
     """
     opener = OpenerDirector()  # build_opener would add file: and ftp:
     for handler in (ProxyHandler, UnknownHandler, HTTPHandler, HTTPSHandler, Redirects, HTTPDefaultErrorHandler):
@@ -58,7 +73,7 @@ def get(url: str, headers: dict[str, str]) -> tuple[http.client.HTTPResponse, in
     opener.add_handler(HTTPErrorProcessor())
     headers = {"User-Agent": f"ovss/{__version__}", "Accept-Encoding": "identity", **headers}
     try:
-        response = opener.open(Request(url, headers=headers), timeout=TIMEOUT)
+        response = opener.open(_authorised(Request(url, headers=headers)), timeout=TIMEOUT)
     except HTTPError as error:
         answer = f"the server answers {error.code} {error.reason}"
         error.close()

@@ -1,0 +1,1 @@
+"""Published weights: their table, and their files, downloaded once and verified. Imports no torch and no system."""
