@@ -7,13 +7,19 @@ Shapes: Q queries, h w patch grid, N = h*w, H heads, L = 1 + N tokens (class tok
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cliptrase.correlation import recalibrate, self_correlation
 from cliptrase.model import CLIPtrase
 from ovss.clip.transformer import ResidualBlock
+from ovss.inference import fit
+
+if TYPE_CHECKING:
+    from ovss.predictor import Predictor
 
 # The block whose correlation CLIPtrase takes its regions from. All blocks up to it run as CLIP was trained, so that
 # "before" and "after" are two readings of the same q, k and v.
@@ -44,6 +50,45 @@ def keep_attention_and_correlation(block: ResidualBlock, x: Tensor) -> tuple[Ten
     query, key, value = block.query_key_value(x)
     attention = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1)
     return block.output(x, attention @ value), (attention.mean(dim=1), self_correlation(query, key, value))
+
+
+def look(
+    predictor: "Predictor", image: np.ndarray, points: Sequence[tuple[int, int]], name: str = "the picture"
+) -> GlobalPatchMaps:
+    """The maps of the patches that hold points of a picture, from the CLIP of a predictor of CLIPtrase.
+
+    Args:
+        image: (H,W,3) uint8 RGB.
+        points: Q pairs (x, y), pixels of the picture.
+        name: what messages call the picture.
+
+    Raises:
+        ValueError: a point outside the picture, a picture of a single patch, or a predictor of another system.
+    """
+    height, width = image.shape[:2]
+    for x, y in points:
+        if not (0 <= x < width and 0 <= y < height):
+            raise ValueError(f"point {x},{y} is outside {name}, which is {width} x {height} pixels (x, y from 0)")
+    model, pixels, grid = _patches(predictor, image)
+    return global_patch_maps(model, pixels[None], [patch_at((y, x), (height, width), grid) for x, y in points])
+
+
+def patch_grid(predictor: "Predictor", image: np.ndarray) -> tuple[int, int]:
+    """The (h,w) of the maps that `look` would give of a picture (H,W,3) uint8."""
+    return _patches(predictor, image)[2]
+
+
+def _patches(predictor: "Predictor", image: np.ndarray) -> tuple[CLIPtrase, Tensor, tuple[int, int]]:
+    """The model, what it takes of a picture, (3,h*p,w*p) in [0,1], and the patch grid (h,w)."""
+    model = getattr(predictor.segmentor, "model", None)
+    if not isinstance(model, CLIPtrase):
+        name = type(predictor.segmentor).__name__
+        raise ValueError(f"the config builds a {name}, but this picture is of CLIPtrase: take one of configs/cliptrase")
+    mean, side = model.pixel_mean, model.size_divisibility
+    resized = torch.from_numpy(np.ascontiguousarray(predictor.transform(image).transpose(2, 0, 1)))
+    # Stretched, never padded: the maps must lie where the picture does.
+    pixels = fit(resized.to(mean.device).float() / 255, side, "resize", mean)
+    return model, pixels, (pixels.shape[1] // side, pixels.shape[2] // side)
 
 
 @torch.no_grad()

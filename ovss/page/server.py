@@ -1,0 +1,140 @@
+"""Starts the page and stops it: models, address, folder of temporary files. Gradio is imported when all else is right.
+
+Nothing is asked of any other machine: Gradio's own ways there are shut, and the browser is told to refuse them.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, MutableMapping
+from importlib import resources, util
+from pathlib import Path
+from typing import Any
+
+from ovss.page.tidy import tidied
+
+NO_GRADIO = "ovss app needs Gradio: pip install 'ovss[demo]'"
+SETTINGS = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+# Gradio builds parts of the page from text, so that scripts of the page itself cannot be told from others; but nothing
+# comes from, or goes to, another address.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+)
+HEADERS = [(b"content-security-policy", POLICY.encode()), (b"x-content-type-options", b"nosniff")]
+# Routes by which Gradio would fetch from other machines in a client's name.
+SHUT = ("/file=http", "/proxy=")
+SECONDS_TO_END = 2  # for answers that are under way when the page is stopped
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Run the page of `ovss app` until it is stopped.
+
+    Raises:
+        ValueError: no Gradio; models, weights or a device that do not exist or fit.
+        OSError: the address cannot be listened on; weights that cannot be fetched.
+    """
+    if util.find_spec("gradio") is None:
+        raise ValueError(NO_GRADIO)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leaves by the way that tidies up
+    with listen(args.host, args.port) as connection, tempfile.TemporaryDirectory(prefix="ovss-app-") as folder:
+        os.environ.update(SETTINGS, GRADIO_TEMP_DIR=folder)  # before Gradio reads them
+        application = build(args, Path(folder))
+
+        import uvicorn
+
+        config = uvicorn.Config(
+            application, log_level="warning", access_log=False, timeout_graceful_shutdown=SECONDS_TO_END
+        )
+        print(f"ovss: the page is at {address(connection)}", flush=True)
+        with tidied(Path(folder)):
+            uvicorn.Server(config).run([connection])
+    return 0
+
+
+def build(args: argparse.Namespace, folder: Path) -> Callable[..., Awaitable[None]]:
+    """The page as an ASGI application; `folder` takes what users send and what they may download."""
+    from ovss.models import OFFLINE
+    from ovss.page.examples import examples
+    from ovss.page.systems import load_systems
+
+    systems = load_systems(args)
+    offline = any(system.name.startswith(OFFLINE) for system in systems)
+
+    import gradio as gr
+    from fastapi import FastAPI
+
+    from ovss.page.intake import MAX_BYTES
+    from ovss.page.layout import layout
+
+    plain = gr.themes.Base(
+        primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono="monospace"
+    )
+    application = gr.mount_gradio_app(
+        FastAPI(openapi_url=None),
+        layout(systems, examples(photos=not offline), offline, folder),
+        path="/",
+        server_name=args.host,
+        footer_links=[],
+        run_history=False,
+        allowed_paths=[],
+        max_file_size=MAX_BYTES,
+        ssr_mode=False,
+        mcp_server=False,
+        show_error=False,
+        theme=plain,
+        css=resources.files("ovss.page").joinpath("page.css").read_text("utf-8"),
+    )
+    return guarded(application)
+
+
+def guarded(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """The application with `HEADERS` on what it answers, and without the routes that are `SHUT`."""
+
+    async def answer(scope: Scope, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
+        if scope["type"] != "http":
+            return await application(scope, receive, send)
+
+        async def send_guarded(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *HEADERS]
+            await send(message)
+
+        if any(route in scope["path"].lower() for route in SHUT):
+            await send_guarded({"type": "http.response.start", "status": 403, "headers": []})
+            return await send({"type": "http.response.body", "body": b"not from here"})
+        return await application(scope, receive, send_guarded)
+
+    return answer
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on an address; port 0 is any free one. Raises OSError."""
+    try:
+        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            connection.bind(place)
+            connection.listen()
+        except OSError:
+            connection.close()
+            raise
+    except OSError as error:
+        raise OSError(
+            f"cannot listen on {host}, port {port}: {error.strerror}; give another --host or --port"
+        ) from error
+    return connection
+
+
+def address(connection: socket.socket) -> str:
+    """Where a browser finds it."""
+    host, port = connection.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
