@@ -24,7 +24,8 @@ check: $(READY)
 
 tests: $(READY)
 	$(RUN) -m pytest --cov=cliptrase --cov=cat_seg --cov=ovss.clip --cov=ovss.inference --cov=ovss.sliding_window --cov=ovss.labels \
-	    --cov=ovss.pruning --cov=ovss.metrics --cov=ovss.datasets --cov-report= \
+	    --cov=ovss.pruning --cov=ovss.metrics --cov=ovss.datasets --cov=ovss.download --cov=ovss.weights \
+	    --cov=ovss.predictor --cov=ovss.segmentation --cov=ovss.models --cov=ovss.bulk.jobs --cov=ovss.bulk --cov=ovss.bulk.video --cov-report= \
 	    --cov-fail-under=95 $(PYTEST_ARGS)
 
 bench: $(READY)         ## speed and memory of all parts in less than ten minutes: Markdown here, JSON in $(OUT)/bench

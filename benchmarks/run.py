@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 # Those that write their own JSON, and those whose tables are read off what they print.
 MEASURED = {
     "roofline": ["--budget", "0.5"],
-    "cat_seg": ["--words", "1", "20", "150", "--runs", "2"],
+    "cat_seg": ["--words", "20", "150", "--runs", "1"],
     "cliptrase": ["--runs", "2"],
     "text": ["--runs", "1", "--prompted", "30"],
 }

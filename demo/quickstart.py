@@ -99,7 +99,7 @@ def draw_pictures(predictors: dict[str, Predictor], folder: Path) -> Path:
         found = {method: predictor(image) for method, predictor in predictors.items()}
         stem = f"scene_{index:03d}"
         write_atomic(folder / f"{stem}.png", partial(Image.fromarray(image).save, format="PNG"))
-        found["cliptrase"].save(folder, stem, image, file=f"{stem}.png")
+        found["cliptrase"].named(f"{stem}.png").save(folder, stem)
         tiles += [image, overlay(image, truth, classes, legend=False)]
         tiles += [overlay(image, answer.labels, classes, legend=False) for answer in found.values()]
         titles += ["picture", "ground truth"]

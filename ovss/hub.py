@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from ovss.d2.config import load_config
 from ovss.d2.mapper import InputTransform
 from ovss.d2.package import SUFFIX
 from ovss.d2.processes.devices import resolve_devices
+from ovss.d2.segmentor import Segmentor
+from ovss.model_names import config_path
 from ovss.predictor import Predictor
 from ovss.vocabulary import Vocabulary
 
@@ -24,7 +27,8 @@ def load(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
     """Read a config of any system, with their architectures registered and the user's own data set entered.
 
     Args:
-        config_file: a YAML file of configs/, or a packaged model; empty: the packaged model that MODEL.WEIGHTS names.
+        config_file: a YAML file, the name of one in configs/ (`ovss.model_names`), or a packaged model; empty: the
+            packaged model that MODEL.WEIGHTS names.
         opts: KEY VALUE overrides.
 
     Raises:
@@ -43,7 +47,7 @@ def _read(config_file: str, opts: Sequence[str]) -> CfgNode:
     from cliptrase import add_cliptrase_config
 
     systems = [add_cat_seg_config, add_cliptrase_config]
-    cfg = load_config(config_file or _packaged(opts), opts, systems, translate)
+    cfg = load_config(config_path(config_file) or _packaged(opts), opts, systems, translate)
     if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
         raise ValueError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is unknown; take one of configs/")
     return cfg
@@ -80,6 +84,24 @@ def released_tensors(config_file: str, opts: Sequence[str] = ()) -> dict[str, Te
     segmentor = build_model(cfg)
     assert isinstance(segmentor, CATSeg)
     return to_released(segmentor.model)
+
+
+def is_training_free(cfg: CfgNode) -> bool:
+    """Whether a config's system has nothing to train, and so no weights but CLIP's."""
+    architecture = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
+    return getattr(architecture, "losses", None) is Segmentor.losses
+
+
+def weights_setting(config_file: str, opts: Sequence[str] = ()) -> str:
+    """The setting that takes a model's weights: its own, or CLIP's where it is training-free. Arguments: see `load`."""
+    return "MODEL.CLIP.WEIGHTS" if is_training_free(_read(config_file, opts)) else "MODEL.WEIGHTS"
+
+
+def global_patch() -> ModuleType:
+    """CLIPtrase's `look` and `patch_grid`: what patches of CLIP attend to, for what shows it beside the systems."""
+    from cliptrase import global_patch
+
+    return global_patch
 
 
 def build_predictor(

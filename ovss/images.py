@@ -5,11 +5,12 @@ goes wrong is one `ImageError` that names the file. Imports Pillow and numpy onl
 """
 
 import glob
+import io
 import os
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
@@ -39,6 +40,20 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     return _open(path, _decode)
 
 
+def read_image_bytes(content: bytes, name: str, max_pixels: int | None = None) -> np.ndarray:
+    """`read_image` of a picture's file that is in memory; errors call it `name`. `max_pixels`: a lower limit."""
+    return _open(name, _decode, io.BytesIO(content), max_pixels)
+
+
+def from_pil(image: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of an opened picture, as `read_image` shows it. Raises ImageError."""
+    try:
+        check_size(image)
+        return _decode(image.copy())
+    except Exception as error:
+        raise ImageError(f"a picture of mode {image.mode}: {error or type(error).__name__}") from error
+
+
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
     """(H, W) of a picture as `read_image` shows it, once it is sure that none of its end is missing.
 
@@ -60,15 +75,23 @@ def read_label_image(path: str | os.PathLike) -> np.ndarray:
     return _open(path, _decode_labels)
 
 
-def _open(path: str | os.PathLike, read: Callable[[Image.Image], T]) -> T:
-    """What `read` makes of an opened picture; whatever goes wrong is an `ImageError` that names the file."""
-    if not Path(path).is_file():  # also keeps pipes and devices from blocking the read
+def _open(
+    path: str | os.PathLike,
+    read: Callable[[Image.Image], T],
+    file: BinaryIO | None = None,
+    max_pixels: int | None = None,
+) -> T:
+    """What `read` makes of an opened picture, of the `file` in its place where it is in memory.
+
+    Whatever goes wrong is an `ImageError` that names the path.
+    """
+    if file is None and not Path(path).is_file():  # also keeps pipes and devices from blocking the read
         raise ImageError(f"{path}: no such file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's: about size, where MAX_PIXELS decides, and broken metadata
-            with Image.open(path, formats=FORMATS) as image:
-                check_size(image)
+            with Image.open(file or path, formats=FORMATS) as image:
+                check_size(image, max_pixels)
                 return read(image)
     except UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
@@ -77,11 +100,11 @@ def _open(path: str | os.PathLike, read: Callable[[Image.Image], T]) -> T:
         raise ImageError(f"{path}: {error or type(error).__name__}") from error
 
 
-def check_size(image: Image.Image) -> None:
-    """Raise ValueError for an opened file of more than `MAX_PIXELS`, before it is decoded."""
-    pixels = image.width * image.height
-    if pixels > MAX_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} = {pixels} pixels, more than the limit of {MAX_PIXELS}")
+def check_size(image: Image.Image, max_pixels: int | None = None) -> None:
+    """Raise ValueError for an opened file of more than `max_pixels`, default `MAX_PIXELS`, before it is decoded."""
+    pixels, limit = image.width * image.height, MAX_PIXELS if max_pixels is None else max_pixels
+    if pixels > limit:
+        raise ValueError(f"{image.width} x {image.height} = {pixels} pixels, more than the limit of {limit}")
 
 
 def _shown_size(image: Image.Image) -> tuple[int, int]:
@@ -126,8 +149,10 @@ def _decode(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def find_images(inputs: Iterable[str | os.PathLike]) -> list[Path]:
+def find_images(inputs: Iterable[str | os.PathLike], suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
     """Expand files, folders (their pictures, by suffix, sorted, hidden ones left out) and globs to files, each once.
+
+    `suffixes`: those of what is looked for in folders and by globs, where it is not pictures alone.
 
     Raises:
         ImageError: an input that is not there, matches nothing, or is a folder without pictures.
@@ -136,11 +161,15 @@ def find_images(inputs: Iterable[str | os.PathLike]) -> list[Path]:
     for entry in inputs:
         path = Path(entry)
         if path.is_dir():
-            new = sorted(child for child in path.iterdir() if _is_picture(child))
+            new = sorted(child for child in path.iterdir() if _is_meant(child, suffixes))
         elif path.exists():
             new = [path]
         else:
-            new = [Path(match) for match in sorted(glob.glob(str(entry), recursive=True)) if _is_picture(Path(match))]
+            new = [
+                Path(match)
+                for match in sorted(glob.glob(str(entry), recursive=True))
+                if _is_meant(Path(match), suffixes)
+            ]
         if not new:
             reason = "no picture in this folder" if path.is_dir() else "no such file or folder"
             raise ImageError(f"{entry}: {reason}")
@@ -148,5 +177,5 @@ def find_images(inputs: Iterable[str | os.PathLike]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _is_picture(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+def _is_meant(path: Path, suffixes: tuple[str, ...]) -> bool:
+    return path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith(".")

@@ -26,6 +26,8 @@ class DenseModel(nn.Module):
 
     pixel_mean: Tensor
     pixel_std: Tensor
+    # Every picture is squashed to a square of so many pixels before CLIP; None: it comes as it is.
+    resolution: int | None = None
 
     def __init__(self, clip: CLIP):
         super().__init__()
@@ -67,6 +69,26 @@ class DenseModel(nn.Module):
         """
         score, label = self(images, text, classes, size).max(dim=1)
         return label, score
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Scores of classes (K,H,W), as `forward` gives, to values in [0,1].
+
+        By default they are that already: probabilities of independent classes, or shares.
+        """
+        return scores
+
+    def static_form(self, text: Tensor, classes: Tensor, size: tuple[int, int]) -> nn.Module:
+        """A module that answers as `forward` does, of one set of words and of pictures of one size, for a trace.
+
+        It shares the model's tensors, but has no text tower, and takes no step that depends on the pictures' values.
+
+        Args:
+            text, classes: see `forward`.
+            size: sides (H,W) of the pictures, divisible by `size_divisibility`.
+
+        Returns: images (B,3,H,W), any B -> scores (B,K,H,W), those of `forward` up to rounding.
+        """
+        raise NotImplementedError
 
     def logits(self, images: Tensor, text: Tensor) -> Tensor:
         """Logits of independent classes (B,T,h,w), over the whole of images (B,3,H,W) of any size, in [0,1].

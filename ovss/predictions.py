@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from ovss.files import write_atomic
@@ -52,11 +53,37 @@ def segments(labels: np.ndarray, file_name: str, ids: Mapping[int, int] | None =
 
     Returns: dicts with "file_name", "category_id" and "segmentation", a run-length encoding that pycocotools decodes.
     """
-    found = []
+    return [
+        {"file_name": file_name, "category_id": label if ids is None else ids[label], "segmentation": encoded}
+        for label, encoded in run_lengths(labels).items()
+    ]
+
+
+def run_lengths(labels: np.ndarray) -> dict[int, dict[str, Any]]:
+    """COCO's run-length encoding of each class that is in the labels (H,W), {"size": [H, W], "counts": text}."""
     columns = np.asfortranarray(labels)  # as the encoding runs
+    found = {}
     for label in np.unique(labels).tolist():
         encoded = coco_mask.encode((columns == label).view(np.uint8))
-        entry = {"size": list(encoded["size"]), "counts": encoded["counts"].decode("ascii")}
-        category = label if ids is None else ids[label]
-        found.append({"file_name": file_name, "category_id": category, "segmentation": entry})
+        found[label] = {"size": list(encoded["size"]), "counts": encoded["counts"].decode("ascii")}
+    return found
+
+
+def panoptic_png(labels: np.ndarray) -> Image.Image:
+    """COCO's panoptic picture of the labels (H,W): every class is one segment, of id class + 1 = R + 256 G + 256^2 B.
+
+    0 would be "no label" there.
+    """
+    ids = labels + 1
+    return Image.fromarray(np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=-1).astype(np.uint8))
+
+
+def segments_info(labels: np.ndarray) -> list[dict[str, Any]]:
+    """COCO's `segments_info` of `panoptic_png`: "id", "category_id", "area", "bbox" (x, y, w, h), "iscrowd"."""
+    found = []
+    for label in np.unique(labels).tolist():
+        rows, columns = np.nonzero(labels == label)
+        x, y = int(columns.min()), int(rows.min())
+        box = [x, y, int(columns.max()) - x + 1, int(rows.max()) - y + 1]
+        found.append({"id": label + 1, "category_id": label, "area": len(rows), "bbox": box, "iscrowd": 0})
     return found

@@ -1,23 +1,22 @@
-"""One picture in, one segmentation out: what the command line, the demos and a user's own script call.
+"""Pictures and words in, segmentations out: what `ovss.load` gives, and what the command line and the demos call.
 
 Knows of the model only Detectron2's convention (a list of dicts in, a list of dicts out). Imports torch.
 """
 
-import json
 import os
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
-from ovss.files import write_atomic
-from ovss.images import read_image
+from ovss.images import from_pil, read_image
 from ovss.labels import answered_labels
-from ovss.visualize import label_png, overlay
-from ovss.vocabulary import BACKGROUND, Vocabulary
+from ovss.segmentation import Segmentation
+from ovss.vocabulary import Vocabulary
 
 # Scores of all classes at a photo's full size need K*H*W floats (847 classes, 12 megapixels: 40 GB). A segmentor that
 # finds labels by way of them is asked, above this many values (1 GiB), for a smaller answer of the same shape, and its
@@ -25,44 +24,15 @@ from ovss.vocabulary import BACKGROUND, Vocabulary
 MAX_SCORES = 2**28
 NO_WORDS = "no words to look for: give a vocabulary (--vocabulary), 'cat, wall' or a class file"
 
-
-@dataclass(frozen=True)
-class Segmentation:
-    """One picture: `labels` (H, W) int64 in [0, K), `scores` (H, W) float32 of the winning class, and the K names."""
-
-    labels: np.ndarray
-    scores: np.ndarray
-    classes: tuple[str, ...]
-
-    def areas(self) -> dict[str, float]:
-        """Share of the picture's pixels of every class, in the order of `classes`; they sum to 1."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
-        return {name: int(count) / self.labels.size for name, count in zip(self.classes, counts, strict=True)}
-
-    def overlay(self, image: np.ndarray) -> Image.Image:
-        """Draw the labels over the picture (H, W, 3) uint8, with a legend; the merged background stays untinted."""
-        background = self.classes.index(BACKGROUND) if BACKGROUND in self.classes else None
-        return overlay(image, self.labels, self.classes, background=background)
-
-    def save(self, folder: str | os.PathLike, stem: str, image: np.ndarray, file: str = "") -> None:
-        """Write `<stem>_overlay.jpg`, `<stem>_labels.png` (pixel value = class), `<stem>.json` into an existing folder.
-
-        The JSON holds "file" (where the picture came from), "width", "height", "classes" and "areas". It is written
-        last: where it is, the pictures are.
-        """
-        folder = Path(folder)
-        height, width = self.labels.shape
-        record = {"file": file, "width": width, "height": height, "classes": self.classes, "areas": self.areas()}
-        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        drawn, exact = self.overlay(image), label_png(self.labels)
-        # Full colour resolution: the default of JPEG smears the thin contours.
-        write_atomic(folder / f"{stem}_overlay.jpg", lambda out: drawn.save(out, "JPEG", quality=92, subsampling=0))
-        write_atomic(folder / f"{stem}_labels.png", lambda out: exact.save(out, "PNG"))
-        write_atomic(folder / f"{stem}.json", lambda out: out.write(text.encode("utf-8")))
+Picture: TypeAlias = np.ndarray | Image.Image | str | os.PathLike
+Words: TypeAlias = Vocabulary | Sequence[str] | str
 
 
 class Predictor:
-    """Segment single pictures with a Detectron2-style model.
+    """A model that segments pictures of any size with any words; the same for every system.
+
+    May be called from several threads: they take turns at the model, and read and resize pictures side by side. Text
+    embeddings of the last vocabularies stay in memory, those of all on disk.
 
     Args:
         segmentor: a list of dicts with "image" (3, h, w) uint8 RGB, "height", "width", "vocabulary", "file_name"
@@ -81,39 +51,137 @@ class Predictor:
         self.segmentor = segmentor
         self.transform = transform
         self.vocabulary = vocabulary
+        self._turn = threading.Lock()
 
-    @torch.no_grad()
-    def __call__(
-        self, image: np.ndarray | str | os.PathLike, vocabulary: Vocabulary | Sequence[str] | str | None = None
-    ) -> Segmentation:
-        """Label every pixel of a picture, a file or an (H, W, 3) uint8 RGB array, with one of the words.
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return getattr(self.segmentor, "device", torch.device("cpu"))
+
+    @overload
+    def segment(  # type: ignore[overload-overlap]  # a string is a sequence of strings: the first comes first
+        self, images: Picture, words: Words | None = None, *, batch_size: int = 1, probabilities: bool = False
+    ) -> Segmentation: ...
+
+    @overload
+    def segment(
+        self, images: Sequence[Picture], words: Words | None = None, *, batch_size: int = 1, probabilities: bool = False
+    ) -> list[Segmentation]: ...
+
+    def segment(
+        self,
+        images: Picture | Sequence[Picture],
+        words: Words | None = None,
+        *,
+        batch_size: int = 1,
+        probabilities: bool = False,
+    ) -> Segmentation | list[Segmentation]:
+        """Label every pixel of a picture, or of each of a list of pictures of any sizes, with one of the words.
+
+        Args:
+            images: a file, an (H, W, 3) uint8 RGB array or a PIL image; or a list of them.
+            words: "cat, sofa, wall", a list of words, a class file, a `Vocabulary`; default: those of `ovss.load`.
+            batch_size: pictures of a list that go to the model together; those of one shape are one batch.
+            probabilities: keep `Segmentation.probabilities` too, 4 bytes for each class and pixel.
+
+        Returns: one `Segmentation`, or a list of them in the order of the pictures.
 
         Raises:
             ImageError: a file that cannot be read.
             ValueError: no words, words that `Vocabulary.parse` refuses, or an array of another shape or type.
         """
-        words = self._words(vocabulary)
-        file_name = "" if isinstance(image, np.ndarray) else str(image)
-        pixels = image if isinstance(image, np.ndarray) else read_image(image)
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
-            raise ValueError(f"a picture must be (H, W, 3) uint8 RGB, not {pixels.shape} {pixels.dtype}")
-        size = pixels.shape[:2]
-        bounded = not getattr(self.segmentor, "answers_labels", False)
-        height, width = _answer_size(size, len(words.classes)) if bounded else size
-        resized = np.ascontiguousarray(self.transform(pixels).transpose(2, 0, 1))
-        request = {"file_name": file_name, "image": torch.from_numpy(resized), "vocabulary": words}
-        (answer,) = self.segmentor([{**request, "height": height, "width": width, "labels_only": True}])
-        answered = answered_labels(answer)
-        assert answered[0].shape == (height, width), f"unexpected shape {tuple(answered[0].shape)}"
-        labels, scores = (_enlarge(values, size) for values in answered)
-        return Segmentation(labels.cpu().numpy(), scores.float().cpu().numpy(), words.classes)
+        if isinstance(images, np.ndarray | Image.Image | str | os.PathLike):
+            return self._answer([images], self._words(words), probabilities)[0]
+        if batch_size < 1:
+            raise ValueError(f"batch_size {batch_size}: give at least 1")
+        vocabulary, answers = self._words(words), []
+        for start in range(0, len(images), batch_size):
+            answers += self._answer(images[start : start + batch_size], vocabulary, probabilities)
+        return answers
 
-    def _words(self, vocabulary: Vocabulary | Sequence[str] | str | None) -> Vocabulary:
-        if vocabulary is not None:
-            return Vocabulary.parse(vocabulary)
+    def __call__(self, image: Picture, words: Words | None = None) -> Segmentation:
+        """`segment` of a single picture."""
+        return self.segment(image, words)
+
+    def logits(self, image: Picture, words: Words | None = None, size: tuple[int, int] | None = None) -> Tensor:
+        """Scores (K, H, W) of every class at every pixel, on the model's device; their argmax is the label.
+
+        They are what the system compares: probabilities of independent classes (CAT-Seg), shares of a region's votes
+        (CLIPtrase), mean or plain logits (its other variants and the baselines). 4 bytes for each class and pixel.
+
+        Args:
+            size: (H, W) of the answer, the picture's own by default; 200 classes of a photo need 10 GB at its own.
+        """
+        _, request = self._request(image, self._words(words))
+        request["height"], request["width"] = size or (request["height"], request["width"])
+        return self._run([request])[0]["sem_seg"]
+
+    def _answer(self, images: Sequence[Picture], words: Vocabulary, probabilities: bool) -> list[Segmentation]:
+        """The segmentations of pictures that go to the model together."""
+        pairs = [self._request(image, words) for image in images]
+        for pixels, request in pairs:
+            request["labels_only"] = not probabilities
+            if not probabilities and not getattr(self.segmentor, "answers_labels", False):
+                request["height"], request["width"] = _answer_size(pixels.shape[:2], len(words.classes))
+        answers = self._run([request for _, request in pairs])
+        return [
+            self._segmentation(pixels, request, answer, probabilities)
+            for (pixels, request), answer in zip(pairs, answers, strict=True)
+        ]
+
+    def _request(self, image: Picture, words: Vocabulary) -> tuple[np.ndarray, dict[str, Any]]:
+        """A picture's pixels, and what the segmentor is given."""
+        pixels = _pixels(image)
+        resized = np.ascontiguousarray(self.transform(pixels).transpose(2, 0, 1))
+        file = str(image) if isinstance(image, str | os.PathLike) else ""
+        height, width = pixels.shape[:2]
+        shown = torch.from_numpy(resized)
+        return pixels, {"file_name": file, "image": shown, "vocabulary": words, "height": height, "width": width}
+
+    @torch.no_grad()
+    def _run(self, requests: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
+        with self._turn:
+            return self.segmentor(requests)
+
+    def _segmentation(
+        self, pixels: np.ndarray, request: dict[str, Any], answer: dict[str, Tensor], probabilities: bool
+    ) -> Segmentation:
+        answered, size = answered_labels(answer), pixels.shape[:2]
+        asked = (request["height"], request["width"])
+        assert answered[0].shape == asked, f"unexpected shape {tuple(answered[0].shape)}"
+        labels, scores = (_enlarge(values, size) for values in answered)
+        kept = None
+        if probabilities:
+            kept = getattr(self.segmentor, "probabilities", _as_they_are)(answer["sem_seg"]).float().cpu().numpy()
+        return Segmentation(
+            labels=labels.cpu().numpy(),
+            scores=scores.float().cpu().numpy(),
+            classes=request["vocabulary"].classes,
+            image=pixels,
+            file=request["file_name"],
+            probabilities=kept,
+        )
+
+    def _words(self, words: Words | None) -> Vocabulary:
+        if words is not None:
+            return Vocabulary.parse(words)
         if self.vocabulary is None:
             raise ValueError(NO_WORDS)
         return self.vocabulary
+
+
+def _as_they_are(scores: Tensor) -> Tensor:
+    return scores
+
+
+def _pixels(image: Picture) -> np.ndarray:
+    """(H, W, 3) uint8 RGB."""
+    if isinstance(image, Image.Image):
+        return from_pil(image)
+    pixels = image if isinstance(image, np.ndarray) else read_image(image)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+        raise ValueError(f"a picture must be (H, W, 3) uint8 RGB, not {pixels.shape} {pixels.dtype}")
+    return pixels
 
 
 def _answer_size(size: tuple[int, ...], classes: int) -> tuple[int, int]:
@@ -123,7 +191,7 @@ def _answer_size(size: tuple[int, ...], classes: int) -> tuple[int, int]:
     return max(1, int(height * scale)), max(1, int(width * scale))
 
 
-def _enlarge(values: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+def _enlarge(values: Tensor, size: tuple[int, ...]) -> Tensor:
     """Nearest neighbour to `size`: labels must not be mixed, and scores stay those of their labels."""
     if values.shape == size:
         return values

@@ -1,5 +1,7 @@
 """Train and evaluate, as Detectron2's train_net.py: --config-file FILE [--num-gpus N] [--resume] [KEY VALUE ...].
 
+The program is train_net.py beside this package, and `ovss train` and `ovss eval`.
+
 With --eval-only it evaluates alone: CLIPtrase is training-free. --resume takes the last checkpoint of OUTPUT_DIR, to
 train on from it or to evaluate it. Exit code 2: a mistake in what was asked for.
 """
@@ -10,10 +12,9 @@ from contextlib import nullcontext
 
 from ovss import hub
 from ovss.d2 import catalog
-from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, comm, default_argument_parser
+from ovss.d2.api import CfgNode, comm, default_argument_parser
 from ovss.d2.processes.launch import exit_codes, launch_main
 from ovss.d2.run import run_evaluation, set_up
-from ovss.d2.segmentor import Segmentor
 from ovss.d2.training.resume import newest_checkpoint
 from ovss.d2.training.run_folder import training_in
 from ovss.d2.training.trainer import Trainer
@@ -39,9 +40,8 @@ def load(args: argparse.Namespace, device: str = "") -> CfgNode:
 
 def check_training(cfg: CfgNode) -> None:
     """Raise ValueError for a config that cannot be trained."""
-    architecture = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
-    if getattr(architecture, "losses", None) is Segmentor.losses:
-        raise ValueError(f"{architecture.__name__} is training-free, there is nothing to train: add --eval-only")
+    if hub.is_training_free(cfg):
+        raise ValueError(f"{cfg.MODEL.META_ARCHITECTURE} is training-free, there is nothing to train: add --eval-only")
     if not cfg.DATASETS.TRAIN:
         raise ValueError("DATASETS.TRAIN is empty: name a data set, such as DATASETS.TRAIN \"('scenes_train_seen',)\"")
     for name in cfg.DATASETS.TRAIN:
@@ -64,14 +64,22 @@ def main(args: argparse.Namespace, device: str) -> None:
         trainer.train()
 
 
-def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(words: Sequence[str] | None, program: str) -> argparse.Namespace:
     """The command line: Detectron2's and --keep."""
-    parser = default_argument_parser()
+    parser = default_argument_parser(
+        f"""examples:
+  {program} --config-file FILE --num-gpus 4
+  {program} --config-file FILE --eval-only MODEL.WEIGHTS model.pth
+  {program} --config-file FILE --num-gpus 2 MODEL.DEVICE cpu
+  {program} --config-file FILE --num-gpus 8 --num-machines 2 --machine-rank 0 --dist-url tcp://HOST:PORT"""
+    )
+    parser.prog = program
     parser.add_argument("--keep", type=int, metavar="N", help="of the checkpoints keep the last N and model_final.pth")
     return parser.parse_args(words)
 
 
-if __name__ == "__main__":
-    arguments = parse()
-    with exit_codes("train_net.py"):
+def run(words: Sequence[str] | None = None, program: str = "train_net.py") -> None:
+    """The whole program for the words of a command line, by default this process's; may end the process."""
+    arguments = parse(words, program)
+    with exit_codes(program):
         launch_main(main, arguments, load(arguments).MODEL.DEVICE)

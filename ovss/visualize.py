@@ -109,8 +109,14 @@ def _contours(labels: np.ndarray, thickness: int) -> np.ndarray:
     return mask
 
 
-def _with_legend(picture: Image.Image, entries: list[tuple[str, tuple[int, ...], float]]) -> Image.Image:
-    """Put (name, colour, share of the area) entries below a wide picture or to the right of a tall one, in columns."""
+def legend(picture: Image.Image, names: Sequence[str]) -> Image.Image:
+    """The picture with the names and colours of classes 0..K-1 below or beside it; its size depends on these alone."""
+    colours = palette(len(names)).tolist()
+    return _with_legend(picture, [(name, tuple(colour), None) for name, colour in zip(names, colours, strict=True)])
+
+
+def _with_legend(picture: Image.Image, entries: list[tuple[str, tuple[int, ...], float | None]]) -> Image.Image:
+    """Put (name, colour, share of the area or None) entries below a wide picture or to the right of a tall one."""
     text = max(15, round(max(picture.size) / 45))
     font = ImageFont.load_default(text)
     row, gap = round(text * 1.6), text
@@ -134,7 +140,7 @@ def _with_legend(picture: Image.Image, entries: list[tuple[str, tuple[int, ...],
     for index, (name, colour, share) in enumerate(entries):
         x, y = left + gap + index // rows * (column + gap), top + gap + index % rows * row
         draw.rounded_rectangle((x, y, x + round(1.2 * text), y + text), radius=text // 5, fill=colour, outline=INK)
-        percent = f"{100 * share:.1f} %" if share >= 0.001 else "< 0.1 %"
+        percent = "" if share is None else f"{100 * share:.1f} %" if share >= 0.001 else "< 0.1 %"
         room = column - 2.2 * text - font.getlength(percent)
         middle = y + text / 2
         draw.text((x + round(1.7 * text), middle), _shorten(name, font, room), INK, font, anchor="lm")

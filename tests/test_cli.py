@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 
 import ovss
-from ovss.cli import COMMANDS, Command, main
+from ovss.cli import COMMANDS, main
 from ovss.predictor import Predictor
-from ovss.segment import unique_stems
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,15 +23,17 @@ def calls(monkeypatch) -> list[tuple]:
     """Replace the model by one that labels by colour (red 0, green 1, blue 2); the list holds its arguments."""
     built: list[tuple] = []
 
-    def build_predictor(config_file, opts, vocabulary, device):
-        if config_file != "good.yaml":
-            raise ValueError(f"config {config_file}: no such file")
-        built.append((config_file, opts, vocabulary, device))
-        return Predictor(lambda batch: [{"sem_seg": batch[0]["image"].float()}], lambda image: image, vocabulary)
+    def load(name, weights, *, device, dtype, vocabulary, opts):
+        if name != "good.yaml":
+            raise ValueError(f"config {name}: no such file")
+        built.append((name, weights, device, dtype, vocabulary, opts))
+        return Predictor(
+            lambda batch: [{"sem_seg": request["image"].float()} for request in batch], lambda image: image, vocabulary
+        )
 
-    hub = types.ModuleType("ovss.hub")
-    hub.build_predictor = build_predictor  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "ovss.hub", hub)
+    models = types.ModuleType("ovss.models")
+    models.load = load  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ovss.models", models)
     return built
 
 
@@ -58,17 +59,29 @@ def test_segment_writes_what_it_promises(tmp_path, calls, capsys):
         assert record["file"] == str(photo)
         assert record["areas"] == dict(zip(("red", "green", "blue"), areas, strict=True))
     output = capsys.readouterr()
-    assert output.out == f"2 of 2 pictures segmented, written to {tmp_path / 'new/out'}/\n"
+    assert output.out == f"2 of 2 segmented, written to {tmp_path / 'new/out'}/\n"
     assert output.err == "", "no progress bar where there is no terminal"
 
 
 def test_options_reach_the_model(tmp_path, calls):
     photo = save(tmp_path / "a.png", "red")
-    more = ["--device", "cpu", "--weights", "w.pt", "--opts", "MODEL.X", "-1", "INPUT.SIZE", "336"]
+    more = [
+        "--device",
+        "cpu",
+        "--dtype",
+        "bfloat16",
+        "--weights",
+        "w.pt",
+        "--opts",
+        "MODEL.X",
+        "-1",
+        "INPUT.SIZE",
+        "336",
+    ]
     assert segment(photo, output=tmp_path / "out", more=more) == 0
-    config_file, opts, vocabulary, device = calls[0]
-    assert (config_file, device) == ("good.yaml", "cpu")
-    assert opts == ["MODEL.X", "-1", "INPUT.SIZE", "336", "MODEL.CLIP.WEIGHTS", "w.pt"]
+    name, weights, device, dtype, vocabulary, opts = calls[0]
+    assert (name, weights, device, dtype) == ("good.yaml", "w.pt", "cpu", "bfloat16")
+    assert opts == ["MODEL.X", "-1", "INPUT.SIZE", "336"]
     assert vocabulary.classes == ("red", "green", "blue")
 
 
@@ -77,11 +90,6 @@ def test_same_names_from_different_folders_do_not_overwrite_each_other(tmp_path,
     assert segment(first, second, output=tmp_path / "out") == 0
     records = {name: json.loads((tmp_path / "out" / name).read_text())["file"] for name in ("a.json", "a_2.json")}
     assert records == {"a.json": str(first), "a_2.json": str(second)}
-
-
-def test_unique_stems():
-    paths = [Path(name) for name in ("x/a.png", "a.jpg", "a_2.png", "A.png", "b.png")]
-    assert unique_stems(paths) == ["a", "a_2", "a_2_2", "A_3", "b"]
 
 
 def test_a_broken_file_is_reported_and_skipped(tmp_path, calls, capsys):
@@ -94,8 +102,8 @@ def test_a_broken_file_is_reported_and_skipped(tmp_path, calls, capsys):
     output = capsys.readouterr()
     skipped, count = output.err.splitlines()
     assert skipped.startswith(f"ovss: skipped: {tmp_path}/in/b.png: not a readable picture")
-    assert count == "ovss: 1 of 3 pictures could not be segmented"
-    assert output.out == f"2 of 3 pictures segmented, written to {tmp_path}/out/\n"
+    assert count == "ovss: 1 of 3 could not be segmented"
+    assert output.out == f"2 of 3 segmented, written to {tmp_path}/out/\n"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +142,7 @@ def test_an_output_that_is_a_file(tmp_path, calls, capsys):
     [
         ([], "required: COMMAND"),
         (["paint"], "invalid choice: 'paint'"),
-        (["segment", "--input", "a.png", "--output", "out"], "one of the arguments --config-file --model is required"),
+        (["segment", "--input", "a.png", "--output", "out"], "one of the arguments --model --config-file is required"),
         (["segment", "--config-file", "a", "--input", "--output", "out"], "--input: expected at least one argument"),
     ],
 )
@@ -148,12 +156,52 @@ def test_bad_usage_exits_2_with_one_line(capsys, arguments, message):
     assert line.endswith("--help)")
 
 
+def test_json_is_a_line_for_each_picture_and_one_at_the_end(tmp_path, calls, capsys):
+    photos = [save(tmp_path / "a.png", "red"), save(tmp_path / "b.png", "blue")]
+    (tmp_path / "c.png").write_text("no picture")
+    more = ["--json", "--outputs", "labels", "rle", "--batch-size", "2"]
+    assert segment(*photos, tmp_path / "c.png", output=tmp_path / "out", more=more) == 1
+    *records, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [record["file"] for record in records] == list(map(str, photos))
+    assert records[1] == json.loads((tmp_path / "out/b.json").read_text())
+    assert last == {
+        "segmented": 2,
+        "done_before": 0,
+        "failed": 1,
+        "output": str(tmp_path / "out"),
+        "files": [str(tmp_path / "out/coco_segments.json")],
+    }
+
+
+def test_resume_leaves_out_what_is_done(tmp_path, calls, capsys):
+    photos = [save(tmp_path / f"{name}.png", "red") for name in "abc"]
+    assert segment(*photos[:2], output=tmp_path / "out") == 0
+    before = (tmp_path / "out/a.json").stat().st_mtime_ns
+    (tmp_path / "out/b_labels.png").unlink()
+    capsys.readouterr()
+    assert segment(*photos, output=tmp_path / "out", more=["--resume"]) == 0
+    assert capsys.readouterr().out == f"2 of 3 segmented, 1 were done before, written to {tmp_path / 'out'}/\n"
+    assert (tmp_path / "out/a.json").stat().st_mtime_ns == before
+    assert (tmp_path / "out/b_labels.png").exists()
+
+
+def test_videos_have_two_outputs(tmp_path, calls, capsys):
+    (tmp_path / "a.mp4").write_bytes(b"")
+    assert segment(tmp_path / "a.mp4", output=tmp_path / "out", more=["--outputs", "rle"]) == 2
+    assert "unknown output 'rle' of a video; known: overlay, labels" in capsys.readouterr().err
+
+
+def test_a_batch_size_of_nothing(tmp_path, calls, capsys):
+    assert segment(save(tmp_path / "a.png", "red"), output=tmp_path / "out", more=["--batch-size", "0"]) == 2
+    assert "--batch-size 0: give at least 1" in capsys.readouterr().err
+
+
 def test_an_interrupt_is_one_line(monkeypatch, capsys):
     def stop(args):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(COMMANDS, "segment", Command("", lambda parser: None, stop))
-    assert main(["segment"]) == 130
+    monkeypatch.setattr(COMMANDS["info"], "run", stop)
+    assert main(["info"]) == 130
     assert capsys.readouterr().err == "ovss: interrupted\n"
 
 

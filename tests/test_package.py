@@ -140,7 +140,10 @@ def test_other_weights_need_a_config_file():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (["--model", "model_final.pth"], "model_final.pth is no .safetensors file; other weights need --config-file"),
+        (
+            ["--model", "model_final.pth"],
+            "model_final.pth holds weights alone: give a model's name or a config",
+        ),
         (["--model", "m.safetensors", "--config-file", "c.yaml"], "argument --config-file: not allowed with"),
     ],
 )

@@ -1,8 +1,8 @@
 """The predictor with a segmentor that labels by colour: no CLIP, answers known beforehand."""
 
 import dataclasses
-import json
-import os
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -11,8 +11,7 @@ from PIL import Image
 
 from ovss import predictor as predictor_module
 from ovss.images import ImageError
-from ovss.predictor import Predictor, Segmentation
-from ovss.visualize import palette
+from ovss.predictor import Predictor
 from ovss.vocabulary import Vocabulary
 
 WORDS = Vocabulary.parse("red, green, blue")
@@ -139,42 +138,81 @@ def test_segmentation_is_frozen(picture):
         result.labels = None  # type: ignore[misc, assignment]
 
 
-def test_overlay_leaves_only_the_merged_background_untinted():
-    image = np.full((600, 800, 3), 100, np.uint8)
-    labels = np.zeros((600, 800), np.int64)
-    labels[:, 400:] = 1
-    vocabulary = Vocabulary.from_words(["cat"], background=["wall", "sky"])
-    drawn = np.asarray(Segmentation(labels, np.ones((600, 800), np.float32), vocabulary.classes).overlay(image))
-    np.testing.assert_array_equal(drawn[300, 700], [100, 100, 100])
-    np.testing.assert_array_equal(drawn[300, 100], np.round(0.4 * 100 + 0.6 * palette(1)[0]))
+def test_a_list_of_pictures_of_any_sizes_and_kinds(picture, tmp_path):
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    batches = []
+
+    def spy(batch):
+        batches.append(len(batch))
+        return by_colour(batch)
+
+    images = [tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(picture[:, :4]), picture[:2].copy()]
+    found = Predictor(spy, half, WORDS).segment(images, batch_size=3)
+    assert batches == [3, 1]
+    assert [answer.labels.shape for answer in found] == [(8, 12), (8, 12), (8, 4), (2, 12)]
+    assert [answer.file for answer in found] == [str(tmp_path / "a.png")] * 2 + ["", ""]
+    np.testing.assert_array_equal(found[1].image, picture)
+    assert Predictor(by_colour, half, WORDS).segment([]) == []
+    with pytest.raises(ValueError, match="batch_size 0"):
+        Predictor(by_colour, half, WORDS).segment(images, batch_size=0)
 
 
-def test_save_writes_three_files_that_agree(picture, tmp_path):
-    result = Predictor(by_colour, half, WORDS)(picture)
-    result.save(tmp_path, "a", picture, file="photos/ä.png")
-    assert sorted(os.listdir(tmp_path)) == ["a.json", "a_labels.png", "a_overlay.jpg"]
-    record = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
-    assert record == {
-        "file": "photos/ä.png",
-        "width": 12,
-        "height": 8,
-        "classes": ["red", "green", "blue"],
-        "areas": result.areas(),
-    }
-    with Image.open(tmp_path / "a_labels.png") as labels:
-        np.testing.assert_array_equal(np.asarray(labels), result.labels)
-    with Image.open(tmp_path / "a_overlay.jpg") as drawn:
-        assert drawn.width == 512
+def test_a_pil_image_is_read_as_its_file_would_be(tmp_path):
+    clear = Image.new("LA", (6, 4), (0, 0))  # white where a viewer shows white
+    clear.save(tmp_path / "a.png")
+    predict = Predictor(by_colour, lambda image: image, WORDS)
+    np.testing.assert_array_equal(predict(clear).image, predict(tmp_path / "a.png").image)
+    np.testing.assert_array_equal(predict(clear).image, np.full((4, 6, 3), 255))
 
 
-def test_a_failed_save_leaves_nothing_half_written(picture, tmp_path, monkeypatch):
-    result = Predictor(by_colour, half, WORDS)(picture)
+def test_logits_are_all_scores_and_labels_their_argmax(picture):
+    predict = Predictor(by_colour, half, WORDS)
+    logits = predict.logits(picture)
+    assert logits.shape == (3, 8, 12)
+    np.testing.assert_array_equal(logits.argmax(0), predict(picture).labels)
 
-    def fail(self, file, *args, **options):
-        file.write(b"half a picture")
-        raise OSError("disk full")
 
-    monkeypatch.setattr(Image.Image, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        result.save(tmp_path, "a", picture)
-    assert os.listdir(tmp_path) == []
+def test_probabilities_are_what_the_segmentor_makes_of_its_scores(picture):
+    class Segmentor:
+        answers_labels = True
+
+        def __call__(self, batch):
+            assert not batch[0]["labels_only"]
+            return by_colour(batch)
+
+        def probabilities(self, scores):
+            return scores / 255
+
+    found = Predictor(Segmentor(), half, WORDS).segment(picture, probabilities=True)
+    assert found.probabilities.shape == (3, 8, 12)
+    assert found.probabilities[0, 0, 0] == np.float32(200 / 255)
+    assert Predictor(by_colour, half, WORDS).segment(picture).probabilities is None
+
+
+def test_threads_take_turns_at_the_model(picture):
+    """Every answer is its own thread's, and the model is never entered twice."""
+    inside, most = [], []
+
+    def slow(batch):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.005)
+        answer = by_colour(batch)
+        inside.pop()
+        return answer
+
+    predict = Predictor(slow, lambda image: image, WORDS)
+    pictures = [np.full((4, 4, 3), 0, np.uint8) for _ in range(12)]
+    for index, image in enumerate(pictures):
+        image[..., index % 3] = 9
+    found = {}
+    threads = [
+        threading.Thread(target=lambda index=index: found.update({index: predict(pictures[index]).labels}))
+        for index in range(12)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+    assert all((found[index] == index % 3).all() for index in range(12))

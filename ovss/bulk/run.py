@@ -1,15 +1,23 @@
-"""The work of `ovss segment`: pictures and words in, overlays, label maps and areas out. Imported only when it runs."""
+"""The work of `ovss segment`: pictures, videos and words in, files out. Imported only when it runs."""
 
 import argparse
+import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from ovss.cli import config_opts
-from ovss.images import ImageError, find_images, read_image
+from ovss.bulk.coco import merge
+from ovss.bulk.jobs import Job, find_jobs, is_done
+from ovss.commands.arguments import predictor_of
+from ovss.outputs import VIDEO, check_outputs
 from ovss.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from ovss.bulk.pictures import Outcome
+    from ovss.predictor import Predictor
 
 
 def segment(args: argparse.Namespace) -> int:
@@ -20,42 +28,68 @@ def segment(args: argparse.Namespace) -> int:
         OSError: the output folder cannot be written.
     """
     vocabulary = Vocabulary.parse(args.vocabulary) if args.vocabulary is not None else None
-    paths = find_images(args.input)
+    if args.batch_size < 1:
+        raise ValueError(f"--batch-size {args.batch_size}: give at least 1")
+    jobs = find_jobs(args.input)
+    if any(job.is_video for job in jobs):
+        check_outputs(args.outputs, VIDEO, "a video")
+    folder = Path(args.output)
+    if args.ray:
+        from ovss.bulk.ray_cluster import outcomes
 
-    from ovss.hub import build_predictor  # torch and the model: only once everything else is known to be right
-    from ovss.predictor import NO_WORDS
+        return _report(outcomes(args, vocabulary, jobs, folder), len(jobs), args, folder)
+    from ovss.predictor import NO_WORDS  # torch and the model: only once everything else is known to be right
 
-    predictor = build_predictor(args.model or args.config_file, config_opts(args), vocabulary, args.device)
-    if vocabulary is None and predictor.vocabulary is None:
+    predictor = predictor_of(args, vocabulary)
+    if predictor.vocabulary is None:
         raise ValueError(NO_WORDS)
-    output = Path(args.output)
-    output.mkdir(parents=True, exist_ok=True)
-    broken = 0
-    progress = tqdm(list(zip(paths, unique_stems(paths), strict=True)), unit="picture", disable=None)
-    for path, stem in progress:
-        try:
-            image = read_image(path)
-            found = predictor(image)
-        except ImageError as error:  # of this picture alone; a mistake in words or config ends the run
-            broken += 1
-            progress.write(f"ovss: skipped: {path}: {str(error).removeprefix(f'{path}: ')}", file=sys.stderr)
-            continue
-        found.save(output, stem, image, file=str(path))
-    print(f"{len(paths) - broken} of {len(paths)} pictures segmented, written to {output}/")
+    folder.mkdir(parents=True, exist_ok=True)
+    return _report(_outcomes(predictor, jobs, folder, args), len(jobs), args, folder)
+
+
+def _outcomes(
+    predictor: "Predictor", jobs: Sequence[Job], folder: Path, args: argparse.Namespace
+) -> "Iterator[Outcome | None]":
+    """What became of every job, None for what an earlier run has done; pictures first, then videos."""
+    from ovss.bulk.pictures import segment_jobs
+
+    if args.resume:
+        assert predictor.vocabulary is not None
+        classes = predictor.vocabulary.classes
+        left = [job for job in jobs if not is_done(job, folder, classes, args.outputs)]
+        yield from [None] * (len(jobs) - len(left))
+        jobs = left
+    pictures = [job for job in jobs if not job.is_video]
+    yield from segment_jobs(predictor, pictures, folder, args.outputs, args.batch_size)
+    videos = [job for job in jobs if job.is_video]
+    if videos:
+        from ovss.bulk.video import segment_video
+
+        yield from (segment_video(predictor, job, folder, args.outputs) for job in videos)
+
+
+def _report(outcomes: "Iterator[Outcome | None]", count: int, args: argparse.Namespace, folder: Path) -> int:
+    """Tell of every job, write what is about all of them, and return the exit code."""
+    done, skipped, broken = 0, 0, 0
+    with tqdm(total=count, unit="picture", disable=None) as progress:
+        for outcome in outcomes:
+            progress.update()
+            if outcome is None:
+                skipped += 1
+            elif outcome.record is None:
+                broken += 1
+                progress.write(f"ovss: skipped: {outcome.job.path}: {outcome.error}", file=sys.stderr)
+            else:
+                done += 1
+                if args.json:
+                    progress.write(json.dumps(outcome.record, ensure_ascii=False), file=sys.stdout)
+    merged = merge(folder, args.outputs)
+    if args.json:
+        told = {"segmented": done, "done_before": skipped, "failed": broken, "output": str(folder)}
+        print(json.dumps(told | {"files": [str(path) for path in merged]}))
+    else:
+        before = f", {skipped} were done before" if skipped else ""
+        print(f"{done} of {count} segmented{before}, written to {folder}/")
     if broken:
-        print(f"ovss: {broken} of {len(paths)} pictures could not be segmented", file=sys.stderr)
+        print(f"ovss: {broken} of {count} could not be segmented", file=sys.stderr)
     return 1 if broken else 0
-
-
-def unique_stems(paths: Iterable[Path]) -> list[str]:
-    """One name for each file: its stem, or stem_2, stem_3, ... where an earlier file has it, in upper or lower case."""
-    taken: set[str] = set()
-    stems = []
-    for path in paths:
-        stem, number = path.stem, 1
-        while stem.lower() in taken:
-            number += 1
-            stem = f"{path.stem}_{number}"
-        taken.add(stem.lower())
-        stems.append(stem)
-    return stems

@@ -10,6 +10,8 @@ from ovss.datasets.downloads import SOURCES
 from ovss.datasets.preparations import PREPARATIONS
 from ovss.datasets.table import root
 
+HELP = "download, prepare and check the benchmarks"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """All actions."""
@@ -34,7 +36,7 @@ def add_root(parser: argparse.ArgumentParser) -> None:
 def _add_download(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     text = "fetch what preparation reads, where its terms allow it"
     parser = actions.add_parser("download", help=text, description=text)
-    parser.add_argument("name", choices=SOURCES, metavar="NAME", help=", ".join(SOURCES))
+    parser.add_argument("name", choices=tuple(SOURCES), metavar="NAME", help=", ".join(SOURCES))
     add_root(parser)
     parser.add_argument("--split", nargs="+", choices=("train", "val"), default=("train", "val"), help="default: both")
     parser.add_argument("--keep-archives", action="store_true", help="leave them in ROOT/downloads when unpacked")
@@ -51,7 +53,7 @@ def _add_prepare(actions: "argparse._SubParsersAction[argparse.ArgumentParser]")
     text = "make the label images that evaluation reads from a set's own files"
     parser = actions.add_parser("prepare", help=text, description=text)
     sets = "; ".join(f"{name}: {preparation.help}" for name, preparation in PREPARATIONS.items())
-    parser.add_argument("name", choices=PREPARATIONS, metavar="NAME", help=sets)
+    parser.add_argument("name", choices=tuple(PREPARATIONS), metavar="NAME", help=sets)
     add_root(parser)
     parser.add_argument("--split", nargs="+", metavar="SPLIT", help="train, val; default: those of CAT-Seg's scripts")
     parser.add_argument("--workers", type=_positive, metavar="N", help="processes; default: all cores")

@@ -4,7 +4,7 @@ Knows of the model only Detectron2's convention; one view is in memory at a time
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -40,6 +40,15 @@ class AugmentedSegmentor(nn.Module):
         """What results are called: "ms+flip", "ms", "flip", or the one size."""
         scales = "ms" if len(self.resizes) > 1 else "" if self.flip else f"{self.resizes[0].min_size} px"
         return "+".join(part for part in (scales, "flip" if self.flip else "") if part)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the segmentor is."""
+        return cast(torch.device, self.segmentor.device)
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Mean scores (K,height,width) to values in [0,1], as the segmentor's own."""
+        return cast(Any, self.segmentor).probabilities(scores)
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:

@@ -12,7 +12,7 @@ def add_ovss_config(cfg: CfgNode) -> None:
     cfg.MODEL.CLIP = CfgNode()
     # Architecture, a name of ovss/clip/model.py: ViT-B/16, ViT-L/14@336, ViT-H-14, ..., or the embedded "tiny".
     cfg.MODEL.CLIP.NAME = "ViT-B/16"
-    # Local file or folder of weights; empty: the published ones, downloaded once by open_clip.
+    # File or folder of weights, or a name of `ovss weights list`; empty: the published ones, downloaded once.
     cfg.MODEL.CLIP.WEIGHTS = ""
     # MiB that a pass may keep of what it could also make again, for all words together; beyond that it takes longer
     # instead. 0: a quarter of the free memory, at most 1024.

@@ -150,6 +150,10 @@ class Segmentor(nn.Module):
                     results[index][name] = value
         return results
 
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """`DenseModel.probabilities` of a "sem_seg" (K,height,width)."""
+        return self.model.probabilities(scores)
+
     def autocast(self) -> AbstractContextManager:
         """What `segment` computes under: nothing for float32, so that a caller's own autocast holds."""
         if self.precision == "float32":

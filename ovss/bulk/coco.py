@@ -1,0 +1,80 @@
+"""A folder of segmented pictures as one file in COCO's formats. Imports no torch.
+
+Both are made of the NAME.json of the pictures, so also of what earlier runs have written, and written as a stream.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ovss.bulk.jobs import RESERVED
+from ovss.files import write_atomic
+
+PANOPTIC, SEGMENTS = (f"{name}.json" for name in RESERVED)
+
+
+def merge(folder: Path, outputs: Sequence[str]) -> list[Path]:
+    """Write what `outputs` ask for and return the files' paths.
+
+    `coco_panoptic.json` is COCO's panoptic format: "images", "annotations" (their pictures are NAME_panoptic.png) and
+    "categories", of which the ids are the classes from 0. `coco_segments.json` is COCO's list of results: "image_id"
+    (the NAME), "file_name", "category_id", "segmentation" (run lengths).
+    """
+    made = []
+    if "panoptic" in outputs:
+        made.append(folder / PANOPTIC)
+        write_atomic(made[-1], lambda out: _panoptic(folder, out))
+    if "rle" in outputs:
+        made.append(folder / SEGMENTS)
+        entries = (
+            {"image_id": stem, "file_name": record["file"], **entry}
+            for stem, record in _records(folder, "rle")
+            for entry in record["rle"]
+        )
+        write_atomic(made[-1], lambda out: _array(entries, out))
+    return made
+
+
+def _panoptic(folder: Path, out: BinaryIO) -> None:
+    classes: list[str] = []
+    for _, record in _records(folder, "segments_info"):
+        if classes and record["classes"] != classes:
+            raise ValueError(f"{folder} holds pictures that were segmented with other words: give a folder of its own")
+        classes = record["classes"]
+    images = (
+        {"id": stem, "file_name": record["file"], "width": record["width"], "height": record["height"]}
+        for stem, record in _records(folder, "segments_info")
+    )
+    annotations = (
+        {"image_id": stem, "file_name": f"{stem}_panoptic.png", "segments_info": record["segments_info"]}
+        for stem, record in _records(folder, "segments_info")
+    )
+    categories = [{"id": index, "name": name, "isthing": 0} for index, name in enumerate(classes)]
+    for start, entries in (
+        (b'{"images": ', images),
+        (b', "annotations": ', annotations),
+        (b', "categories": ', categories),
+    ):
+        out.write(start)
+        _array(entries, out)
+    out.write(b"}\n")
+
+
+def _array(entries: Iterable[dict[str, Any]], out: BinaryIO) -> None:
+    """A JSON array, an entry a line."""
+    before = b"[\n"
+    for entry in entries:
+        out.write(before + json.dumps(entry, ensure_ascii=False).encode("utf-8"))
+        before = b",\n"
+    out.write(b"[]" if before == b"[\n" else b"\n]")
+
+
+def _records(folder: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(NAME, content) of every NAME.json in the folder that has `key`, by name."""
+    for path in sorted(folder.glob("*.json")):
+        if path.name in (PANOPTIC, SEGMENTS):
+            continue
+        record = json.loads(path.read_bytes())
+        if isinstance(record, dict) and key in record:
+            yield path.stem, record

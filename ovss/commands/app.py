@@ -1,0 +1,34 @@
+"""The command `ovss app`: the web page. Standard library only."""
+
+import argparse
+
+HELP = "a web page: your pictures, your words, CAT-Seg and CLIPtrase side by side"
+CAT_SEG, CLIPTRASE = "quickstart/cat_seg", "quickstart/cliptrase"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which models, where they run, and where the page is found."""
+    add = parser.add_argument
+    models = "a model of `ovss info --models`, or a trained one, a .safetensors file"
+    add("--cat-seg", default=CAT_SEG, metavar="NAME", help=f"{models}; default: {CAT_SEG}, which is embedded")
+    add("--weights", metavar="PATH", help="the checkpoint of that CAT-Seg; default: those published, downloaded once")
+    add("--cliptrase", default=CLIPTRASE, metavar="NAME", help=f"the same for CLIPtrase; default: {CLIPTRASE}")
+    add("--clip-weights", metavar="PATH", help="CLIP's weights for it; default: those published, downloaded once")
+    add("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
+    dtypes = ("float32", "bfloat16", "float16")
+    add("--dtype", choices=dtypes, help="what both compute in; default: the configs', float32")
+    add("--host", default="127.0.0.1", help="address to listen on; default: %(default)s, this machine alone")
+    add("--port", type=_port, default=7860, help="default: %(default)s; 0: any that is free")
+
+
+def run(args: argparse.Namespace) -> int:
+    """See `ovss.page.server.serve`."""
+    from ovss.page.server import serve
+
+    return serve(args)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a port, 0 to 65535")
+    return int(text)

@@ -1,0 +1,61 @@
+"""What this installation is: versions, devices, engine, extras, caches. For `ovss info` and for reports of problems."""
+
+import importlib.metadata
+import platform
+from pathlib import Path
+
+import torch
+
+from ovss import __version__
+from ovss.d2.api import ENGINE
+from ovss.datasets.table import root
+from ovss.files import cache_folder
+from ovss.weights.store import offline
+
+PACKAGES = ("torch", "torchvision", "open_clip_torch", "fvcore", "iopath", "numpy", "Pillow", "opencv-python-headless")
+# The packages of each extra of setup.cfg.
+EXTRAS = {
+    "video": ("av",),
+    "ray": ("ray",),
+    "demo": ("gradio",),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
+    "wandb": ("wandb",),
+}
+
+
+def environment() -> dict[str, str | list[str]]:
+    """Each fact by its name; a list where there are several."""
+    return {
+        "ovss": __version__,
+        "python": f"{platform.python_version()} on {platform.platform()}",
+        "engine": ENGINE,
+        "packages": [f"{name} {_version(name)}" for name in PACKAGES],
+        "extras": [
+            f"{name}: {', '.join(f'{part} {_version(part)}' for part in parts)}" for name, parts in EXTRAS.items()
+        ],
+        "devices": _devices(),
+        "cpu threads": str(torch.get_num_threads()),
+        "cache": _folder(cache_folder()),
+        "data sets": _folder(root()),
+        "offline": "yes (HF_HUB_OFFLINE)" if offline() else "no",
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _devices() -> list[str]:
+    names = [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
+    return [*names, f"cpu {torch.backends.cpu.get_cpu_capability()}"]
+
+
+def _folder(path: Path) -> str:
+    """The folder with the size of what is in it."""
+    if not path.is_dir():
+        return f"{path} (not there)"
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return f"{path} ({size / 2**20:.0f} MiB)"

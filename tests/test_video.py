@@ -1,0 +1,119 @@
+"""Videos through a model that labels by colour: frames, times, sizes, what is written, what is refused."""
+
+import json
+import os
+import tracemalloc
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ovss.bulk.jobs import Job
+from ovss.bulk.video import segment_video
+from ovss.predictor import Predictor
+from ovss.vocabulary import Vocabulary
+
+WORDS = Vocabulary.parse("red, green, blue")
+COLOURS = ((220, 20, 20), (20, 220, 20), (20, 20, 220))
+
+
+def by_colour(batch):
+    return [{"sem_seg": request["image"].float()} for request in batch]
+
+
+def film(path: Path, frames: int, size=(48, 64), times=None, rate=10) -> Job:
+    """One colour a frame, red, green and blue in turn; `times` of the frames in tenths of a second."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=rate, options={"crf": "1"})
+        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 10)
+        for index in range(frames):
+            pixels = np.full((*size, 3), COLOURS[index % 3], np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = (times or range(frames))[index], Fraction(1, 10)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return Job(path, path.stem)
+
+
+def run(job: Job, folder: Path, outputs=("overlay", "labels"), words=WORDS):
+    folder.mkdir(exist_ok=True)
+    return segment_video(Predictor(by_colour, lambda image: image, words), job, folder, outputs)
+
+
+def test_every_frame_has_its_labels_and_its_place_in_the_film(tmp_path):
+    times = [0, 1, 2, 5, 9, 10]  # as of a camera that drops frames
+    record = run(film(tmp_path / "a.mp4", 6, times=times), tmp_path / "out").record
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.json", "a_labels", "a_overlay.mp4"]
+    assert json.loads((tmp_path / "out/a.json").read_text()) == record
+    assert record["frames"] == 6
+    assert record["seconds"] == pytest.approx(1.0)
+    assert (record["width"], record["height"]) == (64, 48)
+    assert record["areas"] == {name: pytest.approx(1 / 3) for name in ("red", "green", "blue")}
+    for index in range(6):
+        with Image.open(tmp_path / f"out/a_labels/{index:06d}.png") as labels:
+            assert (np.asarray(labels) == index % 3).all()
+    with av.open(str(tmp_path / "out/a_overlay.mp4")) as made:
+        frames = list(made.decode(video=0))
+    assert [round(10 * frame.time) for frame in frames] == times
+    assert {(frame.width, frame.height) for frame in frames} == {(frames[0].width, frames[0].height)}
+    assert frames[0].width == 64
+    assert frames[0].height > 48, "the legend is below a wide picture"
+
+
+def test_a_film_without_a_legend_keeps_its_size_and_odd_sides_are_filled(tmp_path):
+    words = Vocabulary.from_words(["red", "green", "blue", *map(str, range(30))])
+
+    def scores(batch):
+        found = by_colour(batch)[0]["sem_seg"]
+        return [{"sem_seg": torch.cat([found, torch.zeros(30, *found.shape[1:])])}]
+
+    job = film(tmp_path / "a.mp4", 2)
+    (tmp_path / "out").mkdir()
+    predictor = Predictor(scores, lambda image: image, words)
+    assert segment_video(predictor, job, tmp_path / "out", ["overlay"]).error == ""
+    with av.open(str(tmp_path / "out/a_overlay.mp4")) as made:
+        frame = next(made.decode(video=0))
+    assert (frame.width, frame.height) == (64, 48)
+
+
+@pytest.mark.parametrize("content", [b"no film at all", b""])
+def test_what_is_no_video_costs_itself_alone(tmp_path, content):
+    (tmp_path / "a.mp4").write_bytes(content)
+    outcome = run(Job(tmp_path / "a.mp4", "a"), tmp_path / "out")
+    assert outcome.record is None
+    assert outcome.error
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_truncated_film_leaves_nothing_under_its_name(tmp_path):
+    job = film(tmp_path / "a.mp4", 6)
+    whole = job.path.read_bytes()
+    job.path.write_bytes(whole[: len(whole) // 2])
+    assert run(job, tmp_path / "out", ["overlay"]).record is None
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_sound_is_no_video(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as out:
+        stream = out.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.rate = 16000
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    assert "no video in this file" in run(Job(tmp_path / "a.mp4", "a"), tmp_path / "out").error
+
+
+def test_memory_does_not_grow_with_the_length(tmp_path):
+    peaks = []
+    for frames in (8, 80):
+        job = film(tmp_path / f"{frames}.mp4", frames, size=(96, 128))
+        tracemalloc.start()
+        assert run(job, tmp_path / "out").record["frames"] == frames
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
