@@ -24,16 +24,17 @@ def unit(x: Tensor, dim: int) -> Tensor:
 def cost_volume(features: Tensor, text: Tensor) -> Tensor:
     """Cosine of unit patch features (B,D,h,w) with unit text embeddings (B or 1,T,P,D): (B,T,P,h,w), in [-1, 1]."""
     with torch.autocast(features.device.type, enabled=False):
-        rows = text.flatten(1, 2).expand(len(features), -1, -1)
-        return (rows @ features.flatten(2)).view(len(features), *text.shape[1:3], *features.shape[2:])
+        rows = text.flatten(1, 2).expand(features.shape[0], -1, -1)
+        return (rows @ features.flatten(2)).view(features.shape[0], *text.shape[1:3], *features.shape[2:])
 
 
-def most_similar(features: Tensor, text: Tensor, count: int) -> Tensor:
+def most_similar(features: Tensor, text: Tensor, count: int, rows_at_once: int | None = None) -> Tensor:
     """Indices (B,count), ascending, of the rows of text whose best cosine anywhere in the view is highest.
 
-    `features` (B,D,h,w) and `text` (T,P,D) are of unit length.
+    `features` (B,D,h,w) and `text` (T,P,D) are of unit length. By default as many rows are looked at at once as memory
+    should hold for these views.
     """
-    step = max(ROWS_AT_ONCE // (len(features) * text.shape[1]), 1)
+    step = rows_at_once or max(ROWS_AT_ONCE // (len(features) * text.shape[1]), 1)
     parts = [cost_volume(features, rows[None]).flatten(2).amax(dim=-1) for rows in text.split(step)]
     best = torch.cat(parts, dim=1)
     return best.topk(count, dim=1, sorted=False).indices.sort(dim=1).values
@@ -41,7 +42,7 @@ def most_similar(features: Tensor, text: Tensor, count: int) -> Tensor:
 
 def restore(logits: Tensor, kept: Tensor, rows: int) -> Tensor:
     """Put the logits (B,count,h,w) of the kept rows (B,count) back among all `rows`; the others get DROPPED_LOGIT."""
-    full = logits.new_full((len(logits), rows, *logits.shape[2:]), DROPPED_LOGIT)
+    full = logits.new_full((logits.shape[0], rows, *logits.shape[2:]), DROPPED_LOGIT)
     return full.scatter(1, kept[..., None, None].expand_as(logits), logits)
 
 

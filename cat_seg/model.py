@@ -8,10 +8,11 @@ Shapes: B views, T text rows, K classes, P prompts, D embedding width, h w patch
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cat_seg.aggregation import Aggregator
 from cat_seg.guidance import BackboneGuidance, CLIPGuidance, as_map, to_square
+from cat_seg.static import StaticCATSeg
 from ovss.clip.image import BlockRule, value_to_class
 from ovss.clip.model import CLIP
 from ovss.inference import DenseModel, merge_rows
@@ -34,6 +35,8 @@ class CATSeg(DenseModel):
         last_block: what runs in place of CLIP's last block.
         positions: how position embeddings are resized (`resize_positions`).
     """
+
+    resolution: int
 
     def __init__(
         self,
@@ -84,10 +87,11 @@ class CATSeg(DenseModel):
         At test on a CPU an image at a time, whose activations stay in the cache.
         """
         at_once = 1 if images.device.type == "cpu" and not torch.is_grad_enabled() else len(images)
-        features, guidance = zip(*(self._encode(part, multiple) for part in images.split(at_once)), strict=True)
+        features, guidance = zip(*(self.encode_together(part, multiple) for part in images.split(at_once)), strict=True)
         return torch.cat(features), [torch.cat(level) for level in zip(*guidance, strict=True)]
 
-    def _encode(self, images: Tensor, multiple: int) -> tuple[Tensor, list[Tensor]]:
+    def encode_together(self, images: Tensor, multiple: int) -> tuple[Tensor, list[Tensor]]:
+        """`encode`, all images at once."""
         prepared = self.prepare(images, multiple)
         rules = {-1: self.last_block}
         features = self.clip.visual(prepared, positions=self.positions, rules=rules, layers=self.guidance.layers)
@@ -105,6 +109,10 @@ class CATSeg(DenseModel):
         """See `DenseModel.logit_parts`."""
         features, guidance = self.encode(images, 1)
         return self.aggregator.parts(features, text, guidance, self.pooling)
+
+    def static_form(self, text: Tensor, classes: Tensor, size: tuple[int, int]) -> nn.Module:
+        """See `DenseModel.static_form`."""
+        return StaticCATSeg(self, text, classes, size)
 
     def forward(
         self, images: Tensor, text: Tensor, classes: Tensor | None = None, size: tuple[int, int] | None = None

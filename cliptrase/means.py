@@ -67,7 +67,7 @@ def region_weights(regions: Tensor, count: int, grid: tuple[int, int]) -> Tensor
 
     Resizing is linear along rows and columns. Summed here is its transpose, from the pixels of a region to the patches.
     """
-    down, across = (_interpolation(*sides, regions.device) for sides in zip(grid, regions.shape[1:], strict=True))
+    down, across = (interpolation(*sides, regions.device) for sides in zip(grid, regions.shape[1:], strict=True))
     numbers = torch.arange(count, device=regions.device)[:, None, None]
     band = max(1, PAIRS_AT_ONCE // (regions[:, 0].numel() * count))
     sums = down.new_zeros(len(regions), count, *grid)
@@ -86,11 +86,11 @@ def mean_by_pixels(values: Tensor, regions: Tensor, count: int) -> Tensor:
     slot = _slot(regions)
     sums = values.new_zeros(*values.shape[:2], count, dtype=torch.float64)
     sums.scatter_add_(2, slot.unsqueeze(1).expand(-1, values.shape[1], -1), values.flatten(2).double())
-    sizes = sums.new_zeros(len(slot), count).scatter_add_(1, slot, torch.ones_like(slot, dtype=torch.float64))
+    sizes = sums.new_zeros(slot.shape[0], count).scatter_add_(1, slot, torch.ones_like(slot, dtype=torch.float64))
     return (sums / sizes.clamp(min=1).unsqueeze(1)).to(values.dtype)
 
 
-def _interpolation(patches: int, pixels: int, device: torch.device) -> Tensor:
+def interpolation(patches: int, pixels: int, device: torch.device) -> Tensor:
     """What each of the patches of a line contributes to each of its pixels: (patches, pixels) float64."""
     unit = torch.eye(patches, dtype=torch.float64, device=device)[None]
     return F.interpolate(unit, size=pixels, mode="linear", align_corners=False)[0]

@@ -34,11 +34,11 @@ def median_filter(maps: Tensor, size: int = 7) -> Tensor:
     height, width = maps.shape[-2:]
     pixels = CPU_PIXELS if maps.device.type == "cpu" else DEVICE_PIXELS
     chunks = maps.reshape(-1, height, width).split(max(1, pixels // max(1, height * width)))
-    return torch.cat([_filter(chunk, size) for chunk in chunks]).reshape(maps.shape)
+    return torch.cat([filter_together(chunk, size) for chunk in chunks]).reshape(maps.shape)
 
 
-def _filter(maps: Tensor, size: int) -> Tensor:
-    """The median filter of maps (M, H, W)."""
+def filter_together(maps: Tensor, size: int) -> Tensor:
+    """`median_filter` of maps (M, H, W), all at once."""
     height, width = maps.shape[-2:]
     padded = maps[:, _mirror(height, size // 2, maps.device)][:, :, _mirror(width, size // 2, maps.device)]
     rows = _Runs([padded], dim=-2)

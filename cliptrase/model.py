@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from cliptrase.correlation import keep_correlation, recalibrate, self_self_attention
 from cliptrase.dbscan import dbscan
 from cliptrase.means import mean_labels, mean_scores
 from cliptrase.regions import assign_regions, majority, region_maps, vote
+from cliptrase.static import StaticCLIPtrase
 from ovss.clip.image import BlockRule, ImageFeatures, value_only
 from ovss.clip.model import CLIP
 from ovss.inference import DenseModel, merge_rows
@@ -136,6 +137,10 @@ class CLIPtrase(DenseModel):
             return mean_scores(logits, classes, regions)
         return vote(resized_labels(logits, size, classes)[0], regions, count_classes(logits, classes))
 
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """See `DenseModel.probabilities`: shares of votes as they are, of logits the softmax over the classes."""
+        return scores if self.fusion == "vote" else scores.softmax(0)
+
     @torch.no_grad()
     def labels(
         self, images: Tensor, text: Tensor, classes: Tensor | None = None, size: tuple[int, int] | None = None
@@ -150,6 +155,10 @@ class CLIPtrase(DenseModel):
         if self.fusion == "mean":
             return mean_labels(logits, classes, regions)
         return majority(resized_labels(logits, size, classes)[0], regions, count_classes(logits, classes))
+
+    def static_form(self, text: Tensor, classes: Tensor, size: tuple[int, int]) -> nn.Module:
+        """See `DenseModel.static_form`."""
+        return StaticCLIPtrase(self, text, classes, size)
 
     def regions_of(self, correlation: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
         """Region (B,H',W') of every pixel, from the correlation (B,N,N) of the patches of a grid (h,w)."""

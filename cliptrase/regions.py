@@ -29,11 +29,17 @@ def region_maps(correlation: Tensor, labels: Tensor, grid: tuple[int, int]) -> t
     if grid[0] * grid[1] != labels.shape[1]:
         raise ValueError(f"a grid of {grid[0]} x {grid[1]} patches does not fit {labels.shape[1]} labels")
     numbers = torch.arange(max(1, int(labels.max()) + 1), device=labels.device)
+    maps, valid = cluster_means(correlation, labels, numbers)
+    return maps.unflatten(-1, grid), valid
+
+
+def cluster_means(correlation: Tensor, labels: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Means (B,C,N) of the rows of the members of the C clusters of these numbers, and which of these exist (B,C)."""
     # In float64 the order of summation, which depends on the batch, is lost in the final rounding.
     members = (labels.unsqueeze(1) == numbers[:, None]).double()
     sizes = members.sum(-1, keepdim=True)
-    maps = members @ correlation.double() / sizes.clamp(min=1)
-    return maps.to(correlation.dtype).unflatten(-1, grid), sizes.squeeze(-1) > 0
+    means = members @ correlation.double() / sizes.clamp(min=1)
+    return means.to(correlation.dtype), sizes.squeeze(-1) > 0
 
 
 def assign_regions(maps: Tensor, valid: Tensor, size: tuple[int, int], upsample: int = 4, median: int = 7) -> Tensor:

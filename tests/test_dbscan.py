@@ -54,8 +54,8 @@ def test_exact_ties_at_eps_on_integer_grids(eps, features, dtype):
 @pytest.mark.parametrize("order", ["ascending", "descending", "shuffled", "from both ends"])
 def test_long_chains_are_one_cluster_found_in_few_rounds(order, monkeypatch):
     rounds = []
-    smallest = module._smallest
-    monkeypatch.setattr(module, "_smallest", lambda *args: rounds.append(1) or smallest(*args))
+    smallest = module.smallest
+    monkeypatch.setattr(module, "smallest", lambda *args: rounds.append(1) or smallest(*args))
     positions = {
         "ascending": torch.arange(500),
         "descending": torch.arange(500).flip(0),

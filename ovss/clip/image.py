@@ -83,7 +83,7 @@ class ImageTower(nn.Module):
         """What goes into a block: (B,L,W), or (B,L+R,W) where an earlier block had prompts, to (B,L+R,W)."""
         if self.prompt_tokens is None or depth >= len(self.prompt_tokens):
             return x
-        prompts = self.prompt_tokens[depth].expand(len(x), -1, -1)
+        prompts = self.prompt_tokens[depth].expand(x.shape[0], -1, -1)
         return torch.cat([x[:, :1], prompts, x[:, 1:] if depth == 0 else x[:, 1 + prompts.shape[1] :]], dim=1)
 
     def without_prompts(self, x: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class ImageTower(nn.Module):
         patches = self.conv1(images)
         grid = (patches.shape[-2], patches.shape[-1])
         tokens = patches.flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.class_embedding.expand(len(tokens), 1, -1), tokens], dim=1)
+        tokens = torch.cat([self.class_embedding.expand(tokens.shape[0], 1, -1), tokens], dim=1)
         return self.ln_pre(tokens + resize_positions(self.positional_embedding, grid, positions)), grid
 
     def forward(
