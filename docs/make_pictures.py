@@ -51,7 +51,12 @@ def main() -> None:
 def outputs(found: Segmentation) -> Image.Image:
     """A picture and what becomes of it: overlay, label image, score of the winner."""
     scores = np.repeat((255 * found.scores.clip(0, 1)).round().astype(np.uint8)[..., None], 3, axis=2)
-    tiles = [found.image, found.overlay(), label_png(found.labels).convert("RGB"), scores]
+    tiles: list[Image.Image | np.ndarray] = [
+        found.image,
+        found.overlay(),
+        label_png(found.labels).convert("RGB"),
+        scores,
+    ]
     return contact_sheet(tiles, ["picture", "overlay", "labels", "scores, white is 1"])
 
 

@@ -79,6 +79,16 @@ STAND_INS = [
         r"&& (\g<1> || test $? = 1)",
         "one picture of 2,000 is not the whole set, which is exit code 1",
     ),
+    StandIn(
+        r"^.*--eval-only .*(?:model_final\.safetensors|--num-gpus 2 MODEL\.DEVICE cpu)$",
+        rf"\g<0> {settings(FOLDER, {'DATASETS.TEST': ('folder',)})}",
+        "six pictures in place of 200",
+    ),
+    StandIn(
+        r'^ovss export --model cliptrase/vitb16_336 --vocabulary "[^"]+"',
+        f'ovss export --model quickstart/cliptrase --vocabulary "{SCENE_WORDS}"',
+        "the embedded model; test_export_full.py exports the full-size one",
+    ),
     # A trained model that a page has not trained: the embedded CAT-Seg, which knows drawn scenes alone.
     StandIn(
         r'(--model model_final\.safetensors .*--vocabulary ")[^"]+',

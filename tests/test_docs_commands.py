@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from docs_blocks import ROOT, all_blocks, blocks_of, commands_of, inline_commands, pages
+from docs_blocks import all_blocks, commands_of
 from docs_run import check_unrun, is_slow, reason_not_to_run, stood_in
 from docs_tables import NOT_RUN, SLOW, STAND_INS
 from docs_world import FULL_SIZE, World, place_weights
@@ -103,102 +103,19 @@ def test_what_is_not_run_is_data(block):
         assert not re.match(r"\$? *(ovss|python|pip|make|torchrun|bash|git|import|from) ", block.text)
 
 
-@pytest.mark.parametrize("table", [STAND_INS, NOT_RUN, SLOW], ids=["STAND_INS", "NOT_RUN", "SLOW"])
-def test_every_row_of_the_tables_is_used(table):
+def test_every_row_of_the_tables_is_used():
+    runnable = [block for block in BLOCKS if block.language in ("bash", "python")]
     texts = [
-        text for block in BLOCKS for text in (commands_of(block.text) if block.language == "bash" else [block.text])
+        each for block in runnable for each in (commands_of(block.text) if block.language == "bash" else [block.text])
     ]
-    if table is STAND_INS:  # rows see what those before them have made
-        for row in table:
-            assert any(re.search(row.pattern, text) for text in texts), row
-            texts += [re.sub(row.pattern, row.replacement, text) for text in texts]
-    else:
-        for row in table:
-            pattern = row if table is SLOW else row.pattern
-            assert any(re.search(pattern, text, re.M) for text in texts), row
-
-
-@pytest.mark.parametrize("page", pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_commands_in_the_text(page):
-    """`make bench`, `ovss datasets check NAME`: the program's file, target or command is there, and its options are."""
-    for command in inline_commands(page.read_text(encoding="utf-8")):
-        program, *words = command.split()
-        options = [word.split("=")[0] for word in words if re.match(r"--[a-z]", word)]
-        source = text_of(program, words[0])
-        missing = [option for option in options if f'"{option}"' not in source and option != "--help"]
-        assert not missing, command
-
-
-def text_of(program, first):
-    """Where the options of a command in the text are written down; what it names must be there."""
-    if program == "make":
-        target = re.search(rf"^{re.escape(first)}:.*", (ROOT / "Makefile").read_text(), re.M)
-        assert target, f"make {first}: no such target"
-        return target[0]
-    if program == "ovss":
-        common = (ROOT / "ovss/commands/arguments.py").read_text()
-        from ovss.cli import COMMANDS
-        from ovss.commands.training import PROGRAMS
-
-        assert first in {*COMMANDS, *PROGRAMS, "COMMAND"} or first.startswith("-"), f"ovss {first}: no such command"
-        files = [ROOT / f"ovss/commands/{first}.py", ROOT / "ovss/cli.py"]
-        return common + TRAINING + "".join(path.read_text() for path in files if path.is_file())
-    if program == "python" and first.endswith(".py"):
-        files = list(ROOT.glob(first.replace("NAME", "*")))
-        assert files, f"{first} is not there"
-        return files[0].read_text() + TRAINING + (ROOT / "ovss/commands/arguments.py").read_text() + MEASURE
-    return " ".join(f'"{word}"' for word in ("--logdir", "--strict", "--nproc-per-node"))
-
-
-TRAINING = (ROOT / "ovss/d2/lite/engine.py").read_text() + (ROOT / "ovss/train_net.py").read_text()
-MEASURE = "".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py"))
-
-
-def test_reading_of_blocks_by_hand():
-    text = """
-Text.
-
-```bash title="x"
-a --b 'c # d' \\
-   e   # comment
-# comment
-
-VAR=1 f "g
-h" && i
-```
-
-  ```python
-  if x:
-      y
-  ```
-"""
-    first, second = blocks_of("page.md", text)
-    assert (first.name, first.language, first.title) == ("page.md:4", "bash", "x")
-    assert commands_of(first.text) == ["a --b 'c # d'    e", 'VAR=1 f "g\nh" && i']
-    assert second.text == "if x:\n    y\n"
-    assert inline_commands("`ovss a\nb` and `x`\n```bash\n`make c`\n```\n`make d`") == ["ovss a b", "make d"]
-    with pytest.raises(ValueError, match=r"page.md:1: this block is never closed"):
-        blocks_of("page.md", "```bash\nls\n")
-    with pytest.raises(ValueError, match="does not end"):
-        commands_of("echo 'a\n")
-
-
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        ("pip install 'ovss[nothing]'", "has the extras"),
-        ("pip install requests", "neither this project nor an address"),
-        ("make nothing", "No rule to make target"),
-        ("python train_net.py --config-file a.yaml --nothing 1", "a.yaml, which is not there"),
-        ("python train_net.py --num-gpus x", "does not take"),
-        ("torchrun --nothing train_net.py", "torchrun does not take"),
-        ("curl https://x.org", "nothing checks what curl is given"),
-        ("pip install 'x", "bash cannot read"),
-    ],
-)
-def test_what_is_not_run_is_checked(command, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        check_unrun(command)
+    used = {row for text in texts for row in NOT_RUN if re.search(row.pattern, text)}
+    for text in texts:
+        for row in STAND_INS:  # each sees what those before it have made
+            if re.search(row.pattern, text):
+                used.add(row)
+                text = re.sub(row.pattern, row.replacement, text)
+    assert [row for row in (*STAND_INS, *NOT_RUN) if row not in used] == []
+    assert [pattern for pattern in SLOW if not any(re.search(pattern, shown(block), re.M) for block in runnable)] == []
 
 
 def test_a_command_that_fails_fails_the_test(worlds):
