@@ -4,6 +4,8 @@ Imports the standard library only, so that `--help` is quick: a command imports 
 """
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Protocol
@@ -44,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return training.run(words)
         args = build_parser().parse_args(words)
         return COMMANDS[args.command].run(args)
+    except BrokenPipeError:  # who reads has had enough, as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
+        return 128 + signal.SIGPIPE
     except (ValueError, OSError) as error:  # users' mistakes: config, words, weights, files
         print(f"ovss: error: {error}", file=sys.stderr)
         return 2

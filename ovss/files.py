@@ -41,7 +41,7 @@ def write_atomic(path: str | os.PathLike, write: Callable[[BinaryIO], object], *
 def write_json(path: str | os.PathLike, content: object) -> None:
     """Write a value as JSON that people can read."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_atomic(path, lambda out: out.write(text.encode("utf-8")))
+    write_atomic(path, lambda out: out.write(text.encode("utf-8", "backslashreplace")))  # names of files may be no text
 
 
 def _to_disk(path: Path) -> None:

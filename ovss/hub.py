@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from ovss.allocator import keep_freed_memory
+from ovss.cache import key_of
 from ovss.d2 import catalog  # registers the data sets
 from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, MetadataCatalog, build_model
 from ovss.d2.augmentation import augmented
@@ -122,6 +124,8 @@ def build_predictor(
     """
     cfg = _read(config_file, [*opts, *(("MODEL.DEVICE", device) if device else ())])
     _, resolved = resolve_devices(1, cfg.MODEL.DEVICE, torch.cuda.device_count())
+    if device and resolved != device:
+        raise ValueError(f"device {device}: this machine has no GPU that torch can use; give cpu")
     if resolved != cfg.MODEL.DEVICE:
         logger.warning("no GPU here: running on the CPU")
     cfg = cfg.clone()
@@ -135,4 +139,14 @@ def build_predictor(
         vocabulary = MetadataCatalog.get(cfg.DATASETS.TEST[0]).vocabulary
     keep_freed_memory()
     segmentor = augmented(cfg, build_model(cfg).eval())
-    return Predictor(segmentor, InputTransform.from_config(cfg, center_crop=False), vocabulary)
+    transform = InputTransform.from_config(cfg, center_crop=False)
+    return Predictor(segmentor, transform, vocabulary, _identity(cfg, config_file))
+
+
+def _identity(cfg: CfgNode, config_file: str) -> str:
+    """A key of a config, wherever it runs, and of the files of its weights: their places, sizes and times."""
+    same = cfg.clone()
+    same.MODEL.DEVICE = ""
+    files = [Path(name) for name in (config_file, cfg.MODEL.WEIGHTS, cfg.MODEL.CLIP.WEIGHTS) if name]
+    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+    return key_of(same.dump(), repr(stats))

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ovss.cache import key_of
 from ovss.images import from_pil, read_image
 from ovss.labels import answered_labels
 from ovss.segmentation import Segmentation
@@ -40,6 +41,7 @@ class Predictor:
             {"sem_seg": (K, height, width)}; put into evaluation mode by the caller.
         transform: the resize of the test: (H, W, 3) uint8 RGB -> (h, w, 3) uint8 RGB.
         vocabulary: what to look for where a call gives no words.
+        identity: a key of the config and the weights.
     """
 
     def __init__(
@@ -47,11 +49,17 @@ class Predictor:
         segmentor: Callable[[list[dict]], list[dict]],
         transform: Callable[[np.ndarray], np.ndarray],
         vocabulary: Vocabulary | None = None,
+        identity: str = "",
     ):
         self.segmentor = segmentor
         self.transform = transform
         self.vocabulary = vocabulary
+        self.identity = identity
         self._turn = threading.Lock()
+
+    def run_key(self) -> str:
+        """A key of all that an answer depends on but the picture: config, weights, and the words of this predictor."""
+        return key_of(self.identity, repr(self.vocabulary))
 
     @property
     def device(self) -> torch.device:

@@ -4,10 +4,11 @@ Shapes: K classes, H W pixels.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -66,7 +67,11 @@ class Segmentation:
         return {"file": self.file, **sizes, "classes": list(self.classes), "areas": self.areas()}
 
     def save(
-        self, folder: str | os.PathLike, stem: str | None = None, outputs: Sequence[str] = DEFAULT
+        self,
+        folder: str | os.PathLike,
+        stem: str | None = None,
+        outputs: Sequence[str] = DEFAULT,
+        told: Mapping[str, Any] = MappingProxyType({}),
     ) -> dict[str, Any]:
         """Write what is asked for to `<folder>/<stem>...`, and `<stem>.json`; return what that holds.
 
@@ -76,6 +81,7 @@ class Segmentation:
             folder: made where it is missing.
             stem: default: that of `file`, "picture" for an array.
             outputs: names of `ovss.outputs.PICTURE`.
+            told: what else the JSON shall hold.
 
         Raises:
             ValueError: an unknown output, or probabilities that were not asked of `Predictor.segment`.
@@ -85,7 +91,7 @@ class Segmentation:
         folder = Path(folder)
         stem = stem or Path(self.file).stem or "picture"
         folder.mkdir(parents=True, exist_ok=True)
-        record = self.record()
+        record = self.record() | dict(told)
         for name in outputs:
             write, entry = _MAKERS[name](self)
             record.update(entry)

@@ -85,8 +85,8 @@ STAND_INS = [
         "six pictures in place of 200",
     ),
     StandIn(
-        r'^ovss export --model cliptrase/vitb16_336 --vocabulary "[^"]+"',
-        f'ovss export --model quickstart/cliptrase --vocabulary "{SCENE_WORDS}"',
+        r'^ovss export --model cat_seg/vitb_384 --vocabulary "[^"]+"',
+        f'ovss export --model quickstart/cat_seg --vocabulary "{SCENE_WORDS}"',
         "the embedded model; test_export_full.py exports the full-size one",
     ),
     # A trained model that a page has not trained: the embedded CAT-Seg, which knows drawn scenes alone.

@@ -1,7 +1,9 @@
 """The command line as a user meets it: exit codes, one-line errors, file names, speed. The model is a stand-in."""
 
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -183,6 +185,39 @@ def test_resume_leaves_out_what_is_done(tmp_path, calls, capsys):
     assert capsys.readouterr().out == f"2 of 3 segmented, 1 were done before, written to {tmp_path / 'out'}/\n"
     assert (tmp_path / "out/a.json").stat().st_mtime_ns == before
     assert (tmp_path / "out/b_labels.png").exists()
+
+
+def test_resume_is_of_the_same_model(tmp_path, calls, capsys, monkeypatch):
+    photo = save(tmp_path / "a.png", "red")
+    assert segment(photo, output=tmp_path / "out") == 0
+    monkeypatch.setattr(Predictor, "run_key", lambda self: "another model")
+    capsys.readouterr()
+    assert segment(photo, output=tmp_path / "out", more=["--resume"]) == 0
+    assert capsys.readouterr().out.startswith("1 of 1 segmented, written")
+
+
+def test_inputs_are_never_overwritten(tmp_path, calls, capsys):
+    photos = [save(tmp_path / name, "red") for name in ("a.png", "a_labels.png")]
+    before = photos[1].read_bytes()
+    assert segment(tmp_path, output=tmp_path) == 2
+    assert "which is an input: give another --output" in capsys.readouterr().err
+    assert photos[1].read_bytes() == before
+
+
+def test_a_listed_file_that_is_not_there_costs_itself(tmp_path, calls, capsys, monkeypatch):
+    photo = save(tmp_path / "a.png", "red")
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{tmp_path}/absent.png\n{photo}\n"))
+    assert segment("-", output=tmp_path / "out") == 1
+    assert "absent.png: no such file" in capsys.readouterr().err
+    assert (tmp_path / "out/a.json").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="no pipes that break")
+def test_a_reader_that_has_had_enough():
+    command = f"{sys.executable} -m ovss reproduce --list | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert int(done.stdout.splitlines()[-1]) in (0, 128 + signal.SIGPIPE)
 
 
 def test_videos_have_two_outputs(tmp_path, calls, capsys):

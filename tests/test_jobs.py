@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ovss.bulk.coco import merge
-from ovss.bulk.jobs import Job, find_jobs, is_done, unique_stems
+from ovss.bulk.jobs import Job, check_inputs_stay, find_jobs, is_done, listed_paths, unique_stems
 from ovss.images import ImageError
 from ovss.segmentation import Segmentation
 
@@ -29,7 +30,7 @@ def test_pictures_and_videos_of_folders_and_standard_input(tmp_path, monkeypatch
     first, second = save(tmp_path / "in/b.png"), save(tmp_path / "other/a.png")
     (tmp_path / "in/a.MP4").write_bytes(b"a film")
     (tmp_path / "in/notes.txt").write_text("no picture")
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{second}\n\n  {first}\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{second}\n\n{first}\n"))
     jobs = find_jobs([str(tmp_path / "in"), "-"])
     assert [(job.path.name, job.stem, job.is_video) for job in jobs] == [
         ("a.MP4", "a", True),
@@ -37,7 +38,7 @@ def test_pictures_and_videos_of_folders_and_standard_input(tmp_path, monkeypatch
         ("a.png", "a_2", False),
     ]
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
-    with pytest.raises(ValueError, match="no line on standard input"):
+    with pytest.raises(ValueError, match="nothing on standard input"):
         find_jobs(["-"])
     with pytest.raises(ImageError, match="absent: no such file or folder"):
         find_jobs(["absent"])
@@ -48,19 +49,47 @@ def test_unique_stems():
     assert unique_stems(paths) == ["a", "a_2", "a_2_2", "A_3", "b", "coco_panoptic_2"]
 
 
-def test_done_is_what_is_whole_and_of_the_same_file_and_words(tmp_path):
-    job, classes = Job(Path("a.png"), "a"), ("cat", "wall")
-    assert not is_done(job, tmp_path, classes, ["labels"])
-    made().save(tmp_path, "a", ["labels"])
-    assert is_done(job, tmp_path, classes, ["labels"])
-    assert not is_done(job, tmp_path, ("cat", "sofa"), ["labels"])
-    assert not is_done(Job(Path("b/a.png"), "a"), tmp_path, classes, ["labels"])
-    assert not is_done(job, tmp_path, classes, ["labels", "overlay"])
-    assert not is_done(job, tmp_path, classes, ["rle"])
+def test_done_is_what_is_whole_and_of_the_same_file_and_run(tmp_path):
+    photo = Path(save(tmp_path / "in/a.png"))
+    job = Job(photo, "a")
+    assert not is_done(job, tmp_path, "run", ["labels"])
+    made(str(photo)).save(tmp_path, "a", ["labels"], told={"run": "run"})
+    assert is_done(job, tmp_path, "run", ["labels"])
+    assert not is_done(job, tmp_path, "of another model", ["labels"])
+    assert not is_done(Job(Path("b/a.png"), "a"), tmp_path, "run", ["labels"])
+    assert not is_done(job, tmp_path, "run", ["labels", "overlay"])
+    assert not is_done(job, tmp_path, "run", ["rle"])
+    later = (tmp_path / "a.json").stat().st_mtime_ns + 10**9
+    os.utime(photo, ns=(later, later))
+    assert not is_done(job, tmp_path, "run", ["labels"]), "the picture is another one by now"
+    os.utime(photo, ns=(0, 0))
     (tmp_path / "a_labels.png").unlink()
-    assert not is_done(job, tmp_path, classes, ["labels"])
+    assert not is_done(job, tmp_path, "run", ["labels"])
     (tmp_path / "a.json").write_text("[1]")
-    assert not is_done(job, tmp_path, classes, [])
+    assert not is_done(job, tmp_path, "run", [])
+
+
+def test_names_that_no_file_could_have(tmp_path):
+    """Long ones are cut, bytes that are no text are question marks; both keep apart."""
+    long, odd = Path("x" * 240 + ".png"), Path(os.fsdecode(b"bad\xff.png"))
+    stems = unique_stems([long, Path("x" * 239 + ".png"), odd])
+    assert stems == ["x" * 200, "x" * 200 + "_2", "bad?"]
+    made(str(odd)).save(tmp_path, stems[2])
+    assert json.loads((tmp_path / "bad?.json").read_bytes())["file"] == str(odd)
+
+
+def test_a_list_keeps_spaces_and_takes_nul(tmp_path):
+    assert listed_paths(" lead.png\na b.png\n\n") == [Path(" lead.png"), Path("a b.png")]
+    assert listed_paths("new\nline.png\0b.png\0") == [Path("new\nline.png"), Path("b.png")]
+
+
+def test_no_result_is_written_over_an_input(tmp_path):
+    paths = [Path(save(tmp_path / name)) for name in ("a.png", "a_labels.png")]
+    jobs = [Job(path, path.stem) for path in paths]
+    with pytest.raises(ValueError, match=r"would overwrite .*a_labels\.png, which is an input: give another --output"):
+        check_inputs_stay(jobs, tmp_path, ["labels"])
+    check_inputs_stay(jobs, tmp_path, ["overlay"])
+    check_inputs_stay(jobs, tmp_path / "out", ["labels"])
 
 
 def test_one_file_about_all_pictures_in_coco_formats(tmp_path):
@@ -68,6 +97,7 @@ def test_one_file_about_all_pictures_in_coco_formats(tmp_path):
     for stem, value in (("b", 1), ("a", 0)):
         made(f"in/{stem}.png", value).save(tmp_path, stem, outputs)
     made("in/c.png").save(tmp_path, "c", [])  # of a run that asked for less
+    (tmp_path / "notes.json").write_text("{not JSON")  # somebody else's
     assert merge(tmp_path, outputs) == [tmp_path / "coco_panoptic.json", tmp_path / "coco_segments.json"]
     panoptic = json.loads((tmp_path / "coco_panoptic.json").read_text())
     assert panoptic["images"] == [

@@ -89,6 +89,22 @@ def test_names_configs_and_packaged_models_are_the_same(picture):
     np.testing.assert_array_equal(packaged.labels, ovss.load("quickstart/cat_seg", device="cpu")(picture, WORDS).labels)
 
 
+def test_a_run_is_known_by_model_options_weights_and_words():
+    def key(*arguments, **options):
+        return ovss.load(*arguments, device="cpu", **{"vocabulary": WORDS, **options}).run_key()
+
+    same = key("quickstart/cliptrase")
+    assert key("quickstart/cliptrase") == same
+    others = [
+        key("quickstart/maskclip"),
+        key("quickstart/cliptrase", opts=["TEST.AUG.ENABLED", "True"]),
+        key("quickstart/cliptrase", ASSETS / "tiny_clip.safetensors"),
+        key("quickstart/cliptrase", vocabulary="sand, grass"),
+        key("quickstart/cliptrase", vocabulary=ovss.Vocabulary.from_words(["sand"], background=["grass"])),
+    ]
+    assert len({same, *others}) == 6
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", torch.bfloat16])
 def test_precision_is_an_argument(dtype):
     assert ovss.load("quickstart/cat_seg", device="cpu", dtype=dtype).segmentor.precision == "bfloat16"
@@ -115,6 +131,7 @@ def test_weights_go_where_the_system_takes_them(picture):
         ([str(ASSETS / "tiny_cat_seg.safetensors"), "a.pth"], {}, "holds its own"),
         (["quickstart/cliptrase"], {"dtype": "int8"}, "int8"),
         (["quickstart/cliptrase"], {"device": "tpu"}, "MODEL.DEVICE 'tpu' is unknown"),
+        (["quickstart/cliptrase"], {"device": "cuda:99"}, "cuda:99"),
         (["quickstart/cliptrase"], {"vocabulary": "cat,,wall"}, "an empty word"),
         (["quickstart/cliptrase"], {"opts": ["MODEL.NOTHING", "1"]}, "MODEL.NOTHING"),
         (["cat_seg/vith_336"], {}, "no weights were published for it"),

@@ -94,8 +94,27 @@ def test_a_truncated_film_leaves_nothing_under_its_name(tmp_path):
     job = film(tmp_path / "a.mp4", 6)
     whole = job.path.read_bytes()
     job.path.write_bytes(whole[: len(whole) // 2])
-    assert run(job, tmp_path / "out", ["overlay"]).record is None
+    assert run(job, tmp_path / "out").error.startswith("not a whole video (")
     assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_film_cut_in_the_middle_leaves_no_frames_behind(tmp_path):
+    """Its beginning can be decoded: frames were written before the damage is met."""
+    path = tmp_path / "a.mkv"
+    job = film(path, 60, size=(96, 128))
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4000] = bytes(4000)
+    path.write_bytes(content)
+    outcome = run(job, tmp_path / "out")
+    names = os.listdir(tmp_path / "out")
+    assert names == [] if outcome.record is None else set(names) == {"a.json", "a_labels", "a_overlay.mp4"}
+
+
+def test_a_second_run_leaves_no_frames_of_the_first(tmp_path):
+    run(film(tmp_path / "a.mp4", 9), tmp_path / "out")
+    run(film(tmp_path / "a.mp4", 3), tmp_path / "out")
+    assert len(os.listdir(tmp_path / "out/a_labels")) == 3
 
 
 def test_a_sound_is_no_video(tmp_path):

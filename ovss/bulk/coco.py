@@ -65,7 +65,7 @@ def _array(entries: Iterable[dict[str, Any]], out: BinaryIO) -> None:
     """A JSON array, an entry a line."""
     before = b"[\n"
     for entry in entries:
-        out.write(before + json.dumps(entry, ensure_ascii=False).encode("utf-8"))
+        out.write(before + json.dumps(entry).encode())
         before = b",\n"
     out.write(b"[]" if before == b"[\n" else b"\n]")
 
@@ -75,6 +75,9 @@ def _records(folder: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for path in sorted(folder.glob("*.json")):
         if path.name in (PANOPTIC, SEGMENTS):
             continue
-        record = json.loads(path.read_bytes())
+        try:
+            record = json.loads(path.read_bytes())
+        except ValueError:  # somebody else's
+            continue
         if isinstance(record, dict) and key in record:
             yield path.stem, record

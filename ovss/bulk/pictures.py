@@ -45,7 +45,8 @@ def segment_jobs(
         read = _ahead(readers, _read, jobs, 2 * max(batch_size, READERS))
         batches = iter(lambda: list(itertools.islice(read, batch_size)), [])
         found = itertools.chain.from_iterable(_segment(predictor, batch, outputs) for batch in batches)
-        yield from _ahead(writers, lambda one: _write(*one, folder, outputs), found, 2 * WRITERS)
+        run = predictor.run_key()
+        yield from _ahead(writers, lambda one: _write(*one, folder, outputs, run), found, 2 * WRITERS)
 
 
 def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], U], items: Iterable[T], most: int) -> Iterator[U]:
@@ -81,7 +82,7 @@ def _segment(
     return [(job, next(answers) if isinstance(image, np.ndarray) else image) for job, image in batch]
 
 
-def _write(job: Job, found: Segmentation | ImageError, folder: Path, outputs: Sequence[str]) -> Outcome:
+def _write(job: Job, found: Segmentation | ImageError, folder: Path, outputs: Sequence[str], run: str) -> Outcome:
     if isinstance(found, ImageError):
         return Outcome(job, None, str(found).removeprefix(f"{job.path}: "))
-    return Outcome(job, found.named(str(job.path)).save(folder, job.stem, outputs))
+    return Outcome(job, found.named(str(job.path)).save(folder, job.stem, outputs, told={"run": run}))

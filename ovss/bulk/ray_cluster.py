@@ -19,6 +19,7 @@ import numpy as np
 
 from ovss.bulk.jobs import Job, is_done
 from ovss.bulk.pictures import Outcome
+from ovss.cache import key_of
 from ovss.commands.arguments import predictor_of
 from ovss.images import ImageError, read_image, read_image_bytes
 from ovss.outputs import PICTURE, check_outputs
@@ -105,12 +106,14 @@ def _workers() -> dict[str, Any]:
 
 def _tables(jobs: Sequence[Job]) -> Iterator["ray.data.Dataset"]:
     """Rows of "path", "stem", and of a table of files "bytes"."""
-    files = [job for job in jobs if job.path.suffix.lower() != PARQUET]
+    files = [job for job in jobs if not _is_table(job)]
     if files:
         yield ray.data.from_items([{"path": str(job.path.resolve()), "stem": job.stem} for job in files])
-    for job in jobs:
-        if job not in files:
-            yield _parquet(job.path)
+    yield from (_parquet(job.path) for job in jobs if _is_table(job))
+
+
+def _is_table(job: Job) -> bool:
+    return job.path.suffix.lower() == PARQUET
 
 
 def _parquet(path: Path) -> "ray.data.Dataset":
@@ -125,7 +128,7 @@ def _parquet(path: Path) -> "ray.data.Dataset":
 
 def _stems(frame: Any) -> Any:
     """Names of results: as there may be millions of rows, each is a function of its own path alone."""
-    return frame["path"].map(lambda path: str(path).strip("/").replace("/", "_").rsplit(".", 1)[0])
+    return frame["path"].map(lambda path: f"{Path(path).stem[:150]}_{key_of(str(path))[:12]}")
 
 
 class Labeller:
@@ -150,9 +153,8 @@ class Labeller:
         row = {"path": str(path), "stem": str(stem), "record": "", "error": "", "fatal": self.fatal, "before": False}
         if self.fatal:
             return row
-        vocabulary, outputs = self.predictor.vocabulary, self.args.outputs
-        assert vocabulary is not None
-        if self.args.resume and is_done(Job(Path(path), stem), self.folder, vocabulary.classes, outputs):
+        outputs = self.args.outputs
+        if self.args.resume and is_done(Job(Path(path), stem), self.folder, self.predictor.run_key(), outputs):
             return row | {"before": True}
         try:
             image = read_image(path) if file is None else read_image_bytes(file, path)
@@ -161,4 +163,5 @@ class Labeller:
             return row | {"error": str(error).removeprefix(f"{path}: ")}
         except ValueError as error:
             return row | {"fatal": str(error)}
-        return row | {"record": json.dumps(found.save(self.folder, stem, outputs))}
+        told = {"run": self.predictor.run_key()}
+        return row | {"record": json.dumps(found.save(self.folder, stem, outputs, told))}

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from ovss.bulk.coco import merge
-from ovss.bulk.jobs import Job, find_jobs, is_done
+from ovss.bulk.jobs import Job, check_inputs_stay, find_jobs, is_done
 from ovss.commands.arguments import predictor_of
 from ovss.outputs import VIDEO, check_outputs
 from ovss.vocabulary import Vocabulary
@@ -34,17 +35,19 @@ def segment(args: argparse.Namespace) -> int:
     if any(job.is_video for job in jobs):
         check_outputs(args.outputs, VIDEO, "a video")
     folder = Path(args.output)
+    check_inputs_stay(jobs, folder, args.outputs)
+    check_place(folder)
     if args.ray:
         from ovss.bulk.ray_cluster import outcomes
 
-        return _report(outcomes(args, vocabulary, jobs, folder), len(jobs), args, folder)
+        return _report(outcomes(args, vocabulary, jobs, folder), args, folder)
     from ovss.predictor import NO_WORDS  # torch and the model: only once everything else is known to be right
 
     predictor = predictor_of(args, vocabulary)
     if predictor.vocabulary is None:
         raise ValueError(NO_WORDS)
     folder.mkdir(parents=True, exist_ok=True)
-    return _report(_outcomes(predictor, jobs, folder, args), len(jobs), args, folder)
+    return _report(_outcomes(predictor, jobs, folder, args), args, folder, len(jobs))
 
 
 def _outcomes(
@@ -54,9 +57,8 @@ def _outcomes(
     from ovss.bulk.pictures import segment_jobs
 
     if args.resume:
-        assert predictor.vocabulary is not None
-        classes = predictor.vocabulary.classes
-        left = [job for job in jobs if not is_done(job, folder, classes, args.outputs)]
+        run = predictor.run_key()
+        left = [job for job in jobs if not is_done(job, folder, run, args.outputs)]
         yield from [None] * (len(jobs) - len(left))
         jobs = left
     pictures = [job for job in jobs if not job.is_video]
@@ -68,8 +70,10 @@ def _outcomes(
         yield from (segment_video(predictor, job, folder, args.outputs) for job in videos)
 
 
-def _report(outcomes: "Iterator[Outcome | None]", count: int, args: argparse.Namespace, folder: Path) -> int:
-    """Tell of every job, write what is about all of them, and return the exit code."""
+def _report(
+    outcomes: "Iterator[Outcome | None]", args: argparse.Namespace, folder: Path, count: int | None = None
+) -> int:
+    """Tell of every job, of `count` where that is known, write what is about all, and return the exit code."""
     done, skipped, broken = 0, 0, 0
     with tqdm(total=count, unit="picture", disable=None) as progress:
         for outcome in outcomes:
@@ -78,11 +82,12 @@ def _report(outcomes: "Iterator[Outcome | None]", count: int, args: argparse.Nam
                 skipped += 1
             elif outcome.record is None:
                 broken += 1
-                progress.write(f"ovss: skipped: {outcome.job.path}: {outcome.error}", file=sys.stderr)
+                progress.write(f"ovss: skipped: {printable(outcome.job.path)}: {outcome.error}", file=sys.stderr)
             else:
                 done += 1
                 if args.json:
-                    progress.write(json.dumps(outcome.record, ensure_ascii=False), file=sys.stdout)
+                    progress.write(json.dumps(outcome.record), file=sys.stdout)
+    count = done + skipped + broken
     merged = merge(folder, args.outputs)
     if args.json:
         told = {"segmented": done, "done_before": skipped, "failed": broken, "output": str(folder)}
@@ -93,3 +98,16 @@ def _report(outcomes: "Iterator[Outcome | None]", count: int, args: argparse.Nam
     if broken:
         print(f"ovss: {broken} of {count} could not be segmented", file=sys.stderr)
     return 1 if broken else 0
+
+
+def check_place(folder: Path) -> None:
+    """Raise ValueError, before long work, where a folder cannot be made or be written; nothing is made."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        reason = "is no folder" if not there.is_dir() else "cannot be written"
+        raise ValueError(f"--output {folder}: {there} {reason}")
+
+
+def printable(path: Path) -> str:
+    """A path for a terminal, whatever bytes it has."""
+    return os.fsencode(path).decode("utf-8", "replace")

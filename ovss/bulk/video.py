@@ -4,6 +4,9 @@ The film that is written has the frames, the size and the times of the one that 
 classes where there are not too many; it has no sound.
 """
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import partial
@@ -39,14 +42,20 @@ def segment_video(predictor: Predictor, job: Job, folder: Path, outputs: Sequenc
     Raises:
         OSError: the folder cannot be written.
     """
-    film = Film(predictor, job, folder / f"{job.stem}{VIDEO['labels']}" if "labels" in outputs else None)
-    try:
-        if "overlay" in outputs:
-            write_atomic(folder / f"{job.stem}{VIDEO['overlay']}", film.write)
-        else:
-            film.write(None)
-    except (av.error.FFmpegError, VideoError) as error:
-        return Outcome(job, None, str(error))
+    with tempfile.TemporaryDirectory(prefix=".frames.", suffix=".tmp", dir=folder) as place:
+        film = Film(predictor, job, Path(place) / "labels" if "labels" in outputs else None)
+        try:
+            if "overlay" in outputs:
+                write_atomic(folder / f"{job.stem}{VIDEO['overlay']}", film.write)
+            else:
+                film.write(None)
+        except (av.error.FFmpegError, VideoError) as error:
+            reason = error.strerror if isinstance(error, av.error.FFmpegError) else error
+            return Outcome(job, None, f"not a whole video ({reason})")
+        if film.labels is not None:
+            target = folder / f"{job.stem}{VIDEO['labels']}"
+            shutil.rmtree(target, ignore_errors=True)  # of an earlier run, which may have had more frames
+            os.replace(film.labels, target)
     write_json(folder / f"{job.stem}.json", record := film.record())
     return Outcome(job, record)
 
@@ -121,7 +130,7 @@ class Film:
             "height": self.size[1],
             "classes": list(self.classes),
         }
-        return told | {"areas": areas, "frames": self.frames, "seconds": self.seconds}
+        return told | {"run": self.predictor.run_key(), "areas": areas, "frames": self.frames, "seconds": self.seconds}
 
 
 def upright(frame: Any) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 import argparse
 
+from ovss.commands.arguments import DTYPES
+
 HELP = "a web page: your pictures, your words, CAT-Seg and CLIPtrase side by side"
 CAT_SEG, CLIPTRASE = "quickstart/cat_seg", "quickstart/cliptrase"
 
@@ -15,8 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cliptrase", default=CLIPTRASE, metavar="NAME", help=f"the same for CLIPtrase; default: {CLIPTRASE}")
     add("--clip-weights", metavar="PATH", help="CLIP's weights for it; default: those published, downloaded once")
     add("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
-    dtypes = ("float32", "bfloat16", "float16")
-    add("--dtype", choices=dtypes, help="what both compute in; default: the configs', float32")
+    add("--dtype", choices=DTYPES, help="what both compute in; default: the configs', float32")
     add("--host", default="127.0.0.1", help="address to listen on; default: %(default)s, this machine alone")
     add("--port", type=_port, default=7860, help="default: %(default)s; 0: any that is free")
 

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from ovss.vocabulary import Vocabulary
 
 
+DTYPES = ("float32", "bfloat16", "float16")
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that answers bad usage with one line."""
 
@@ -34,9 +37,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "published for NAME, downloaded once",
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: the config's")
-    parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16", "float16"), help="what it computes in; default: the config's"
-    )
+    parser.add_argument("--dtype", choices=DTYPES, help="what it computes in; default: the config's")
     add_opts(parser)
 
 
