@@ -15,7 +15,6 @@ import torch
 
 from ovss.commands.arguments import predictor_of
 from ovss.images import read_image
-from ovss.predictor import NO_WORDS
 from ovss.vocabulary import Vocabulary
 
 
@@ -33,8 +32,7 @@ def bench(args: argparse.Namespace) -> int:
     else:
         image = np.random.default_rng(0).integers(0, 256, (*args.size, 3), dtype=np.uint8)
     predictor = predictor_of(args, vocabulary)
-    if predictor.vocabulary is None:
-        raise ValueError(NO_WORDS)
+    words = predictor.words()
     device = predictor.device
     start = time.perf_counter()
     predictor.segment([image] * args.batch_size, batch_size=args.batch_size)
@@ -51,7 +49,7 @@ def bench(args: argparse.Namespace) -> int:
         if device.type == "cuda"
         else f"cpu, {torch.get_num_threads()} threads",
         "picture": f"{image.shape[0]} x {image.shape[1]}",
-        "words": len(predictor.vocabulary.classes),
+        "words": len(words.classes),
         "batch size": args.batch_size,
         "first ms (with text embeddings)": round(1000 * first, 1),
         "median ms": round(1000 * median, 1),

@@ -5,6 +5,7 @@ import platform
 from pathlib import Path
 
 import torch
+from packaging.requirements import Requirement
 
 from ovss import __version__
 from ovss.d2.api import ENGINE
@@ -13,14 +14,7 @@ from ovss.files import cache_folder
 from ovss.weights.store import offline
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "fvcore", "iopath", "numpy", "Pillow", "opencv-python-headless")
-# The packages of each extra of setup.cfg.
-EXTRAS = {
-    "video": ("av",),
-    "ray": ("ray",),
-    "demo": ("gradio",),
-    "export": ("onnx", "onnxscript", "onnxruntime"),
-    "wandb": ("wandb",),
-}
+NOT_FOR_USERS = ("test", "docs")  # extras of those who work on the project
 
 
 def environment() -> dict[str, str | list[str]]:
@@ -30,9 +24,7 @@ def environment() -> dict[str, str | list[str]]:
         "python": f"{platform.python_version()} on {platform.platform()}",
         "engine": ENGINE,
         "packages": [f"{name} {_version(name)}" for name in PACKAGES],
-        "extras": [
-            f"{name}: {', '.join(f'{part} {_version(part)}' for part in parts)}" for name, parts in EXTRAS.items()
-        ],
+        "extras": _extras(),
         "devices": _devices(),
         "cpu threads": str(torch.get_num_threads()),
         "cache": _folder(cache_folder()),
@@ -46,6 +38,17 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def _extras() -> list[str]:
+    """The packages of each extra, as setup.cfg names them."""
+    told = importlib.metadata.metadata("ovss")
+    needed = [Requirement(text) for text in importlib.metadata.requires("ovss") or ()]
+    lines = []
+    for extra in sorted(set(told.get_all("Provides-Extra") or ()) - set(NOT_FOR_USERS)):
+        names = [each.name for each in needed if each.marker and each.marker.evaluate({"extra": extra})]
+        lines.append(f"{extra}: {', '.join(f'{name} {_version(name)}' for name in names)}")
+    return lines
 
 
 def _devices() -> list[str]:

@@ -13,7 +13,7 @@ from ovss.clip.model import ASSETS
 from ovss.model_names import config_path, is_name
 from ovss.predictor import Predictor
 from ovss.vocabulary import Vocabulary
-from ovss.weights.store import published_path, resolve
+from ovss.weights.store import published_path
 
 # Trained models that are in the package, in place of the config that trains them.
 EMBEDDED = {"quickstart/cat_seg": ASSETS / "tiny_cat_seg.safetensors"}
@@ -64,7 +64,7 @@ def _weights(name: str, weights: str | os.PathLike | None, opts: Sequence[str]) 
     """KEY VALUE words of the weights that were given, or else of the published ones, unless `opts` name some."""
     setting = hub.weights_setting(name, opts)
     if weights is not None:
-        return [setting, str(resolve(weights))]
+        return [setting, str(weights)]
     if setting in opts[::2] or name.startswith(OFFLINE):
         return []
     published = published_path(name)

@@ -99,10 +99,10 @@ class Predictor:
             ValueError: no words, words that `Vocabulary.parse` refuses, or an array of another shape or type.
         """
         if isinstance(images, np.ndarray | Image.Image | str | os.PathLike):
-            return self._answer([images], self._words(words), probabilities)[0]
+            return self._answer([images], self.words(words), probabilities)[0]
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}: give at least 1")
-        vocabulary, answers = self._words(words), []
+        vocabulary, answers = self.words(words), []
         for start in range(0, len(images), batch_size):
             answers += self._answer(images[start : start + batch_size], vocabulary, probabilities)
         return answers
@@ -120,7 +120,7 @@ class Predictor:
         Args:
             size: (H, W) of the answer, the picture's own by default; 200 classes of a photo need 10 GB at its own.
         """
-        _, request = self._request(image, self._words(words))
+        _, request = self._request(image, self.words(words))
         request["height"], request["width"] = size or (request["height"], request["width"])
         return self._run([request])[0]["sem_seg"]
 
@@ -170,7 +170,8 @@ class Predictor:
             probabilities=kept,
         )
 
-    def _words(self, words: Words | None) -> Vocabulary:
+    def words(self, words: Words | None = None) -> Vocabulary:
+        """Those of a call, else this predictor's own. Raises ValueError where there are none."""
         if words is not None:
             return Vocabulary.parse(words)
         if self.vocabulary is None:

@@ -109,10 +109,12 @@ def _contours(labels: np.ndarray, thickness: int) -> np.ndarray:
     return mask
 
 
-def legend(picture: Image.Image, names: Sequence[str]) -> Image.Image:
+def legend(picture: Image.Image, names: Sequence[str], background: int | None = None) -> Image.Image:
     """The picture with the names and colours of classes 0..K-1 below or beside it; its size depends on these alone."""
-    colours = palette(len(names)).tolist()
-    return _with_legend(picture, [(name, tuple(colour), None) for name, colour in zip(names, colours, strict=True)])
+    colours = [
+        UNTINTED if label == background else tuple(colour) for label, colour in enumerate(palette(len(names)).tolist())
+    ]
+    return _with_legend(picture, [(name, colour, None) for name, colour in zip(names, colours, strict=True)])
 
 
 def _with_legend(picture: Image.Image, entries: list[tuple[str, tuple[int, ...], float | None]]) -> Image.Image:

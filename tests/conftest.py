@@ -58,6 +58,18 @@ def small_clip(small_config):
 
 
 @pytest.fixture(scope="session")
+def varied_clip(small_config):
+    """A random CLIP whose patches differ enough for several regions."""
+    from ovss.clip.model import CLIP
+
+    torch.manual_seed(3)
+    clip = CLIP(small_config).eval()
+    with torch.no_grad():
+        clip.visual.positional_embedding.mul_(3)
+    return clip
+
+
+@pytest.fixture(scope="session")
 def rule_weights(tmp_path_factory):
     """ViT-B/16 in OpenAI's keys with the weights that the expected tensors were made with, as a file."""
     from golden_weights import make_tensor

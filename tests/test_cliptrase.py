@@ -6,19 +6,13 @@ import torch.nn.functional as F
 
 from cliptrase.correlation import keep_correlation, recalibrate, self_correlation, self_self_attention
 from cliptrase.model import CLIPtrase, Regions
-from ovss.clip.model import CLIP
 
 REGIONS = Regions(eps=1.05, min_points=2)
 
 
 @pytest.fixture(scope="module")
-def clip(small_config):
-    """A random CLIP whose patches differ enough for several regions."""
-    torch.manual_seed(3)
-    clip = CLIP(small_config).eval()
-    with torch.no_grad():
-        clip.visual.positional_embedding.mul_(3)
-    return clip
+def clip(varied_clip):
+    return varied_clip
 
 
 @pytest.fixture(scope="module")

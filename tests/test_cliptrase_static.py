@@ -2,10 +2,9 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from sklearn.cluster import DBSCAN
+from point_sets import random_sets, reference
 from test_cliptrase import SETTINGS, build, fitting
 from test_regions import random_correlation
 
@@ -16,32 +15,19 @@ from cliptrase.model import CLIPtrase, Regions
 from cliptrase.regions import assign_regions, region_maps, vote
 from cliptrase.static import most_clusters, static_dbscan, static_regions, static_vote
 from cliptrase.static_means import StaticMeans
-from ovss.clip.model import CLIP
 from ovss.inference import merge_rows
 from ovss.labels import resize
 
 SYNONYMS = torch.tensor([0, 1, 1, 2, 3, 3])
 
 
-def reference(points, eps, min_points):
-    model = DBSCAN(eps=eps, min_samples=min_points)
-    return [model.fit_predict(one.numpy()).tolist() for one in points]
-
-
 def test_two_hundred_random_inputs_equal_scikit_learn():
-    rng = np.random.default_rng(1)
     found = set()
-    for _ in range(200):
-        count, features = int(rng.integers(1, 80)), int(rng.integers(1, 40))
-        spread = rng.uniform(0.1, 0.5)
-        centres = rng.normal(size=(int(rng.integers(1, 6)), features))
-        members = rng.integers(0, len(centres), size=(2, count))
-        points = torch.tensor(centres[members] + spread * rng.normal(size=(2, count, features)), dtype=torch.float32)
-        eps, min_points = float(spread * math.sqrt(2 * features) * rng.uniform(0.6, 1.2)), int(rng.integers(1, 8))
+    for points, eps, min_points in random_sets(1):
         expected = reference(points, eps, min_points)
         assert static_dbscan(points, eps, min_points).tolist() == expected
         found |= {max(labels) for labels in expected}
-        assert max(map(max, expected)) < most_clusters(count, min_points)
+        assert max(map(max, expected)) < most_clusters(points.shape[1], min_points)
     assert {-1, 0, 1, 2, 3} <= found  # the inputs are worth something: none, one and several clusters
 
 
@@ -113,13 +99,8 @@ def test_means_are_the_eager_ones(classes, grid, size):
 
 
 @pytest.fixture(scope="module")
-def clip(small_config):
-    """As that of test_cliptrase.py: patches differ enough for several regions."""
-    torch.manual_seed(3)
-    clip = CLIP(small_config).eval()
-    with torch.no_grad():
-        clip.visual.positional_embedding.mul_(3)
-    return clip
+def clip(varied_clip):
+    return varied_clip
 
 
 @torch.no_grad()

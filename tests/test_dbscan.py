@@ -2,18 +2,12 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from sklearn.cluster import DBSCAN
+from point_sets import random_sets, reference
 
 from cliptrase import dbscan as module
 from cliptrase.dbscan import dbscan
-
-
-def reference(points: torch.Tensor, eps: float, min_points: int) -> list[list[int]]:
-    model = DBSCAN(eps=eps, min_samples=min_points)
-    return [model.fit_predict(one.numpy()).tolist() for one in points]
 
 
 def line(*positions: float) -> torch.Tensor:
@@ -70,16 +64,8 @@ def test_long_chains_are_one_cluster_found_in_few_rounds(order, monkeypatch):
 
 
 def test_two_hundred_random_inputs_equal_scikit_learn():
-    rng = np.random.default_rng(0)
     found = set()
-    for _ in range(200):
-        count, features = int(rng.integers(1, 80)), int(rng.integers(1, 40))
-        spread = rng.uniform(0.1, 0.5)
-        centres = rng.normal(size=(int(rng.integers(1, 6)), features))
-        members = rng.integers(0, len(centres), size=(2, count))
-        values = centres[members] + spread * rng.normal(size=(2, count, features))
-        points = torch.tensor(values, dtype=torch.float32)
-        eps, min_points = float(spread * math.sqrt(2 * features) * rng.uniform(0.6, 1.2)), int(rng.integers(1, 8))
+    for points, eps, min_points in random_sets(0):
         expected = reference(points, eps, min_points)
         assert dbscan(points, eps, min_points).tolist() == expected
         found |= {max(labels) for labels in expected}

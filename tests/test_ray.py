@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ def cluster(tmp_path_factory):
     )
     yield f"127.0.0.1:{port}", environment
     subprocess.run([*ray, "stop", "--force"], env=environment, capture_output=True, check=False)
+    shutil.rmtree(f"/tmp/ray_{os.getpid()}", ignore_errors=True)
 
 
 def segment(cluster, *inputs: Path, output: Path, words: str = WORDS, more=()) -> subprocess.CompletedProcess:

@@ -15,6 +15,7 @@ from PIL import Image
 from ovss.bulk.jobs import Job
 from ovss.bulk.video import segment_video
 from ovss.predictor import Predictor
+from ovss.visualize import UNTINTED, legend, palette
 from ovss.vocabulary import Vocabulary
 
 WORDS = Vocabulary.parse("red, green, blue")
@@ -79,6 +80,14 @@ def test_a_film_without_a_legend_keeps_its_size_and_odd_sides_are_filled(tmp_pat
     with av.open(str(tmp_path / "out/a_overlay.mp4")) as made:
         frame = next(made.decode(video=0))
     assert (frame.width, frame.height) == (64, 48)
+
+
+def test_background_is_untinted_in_the_legend_as_in_the_film():
+    drawn = np.asarray(legend(Image.new("RGB", (600, 400)), ("red", "background"), background=1))
+    below = drawn[400:].reshape(-1, 3)
+    assert (below == palette(1)[0]).all(1).any()
+    assert (below == UNTINTED).all(1).any()
+    assert not (below == palette(2)[1]).all(1).any()
 
 
 @pytest.mark.parametrize("content", [b"no film at all", b""])

@@ -23,7 +23,6 @@ from ovss.cache import key_of
 from ovss.commands.arguments import predictor_of
 from ovss.images import ImageError, read_image, read_image_bytes
 from ovss.outputs import PICTURE, check_outputs
-from ovss.predictor import NO_WORDS
 from ovss.vocabulary import Vocabulary
 
 try:
@@ -138,8 +137,7 @@ class Labeller:
         self.args, self.folder, self.fatal = args, Path(folder), ""
         try:
             self.predictor = predictor_of(args, vocabulary)
-            if self.predictor.vocabulary is None:
-                raise ValueError(NO_WORDS)
+            self.predictor.words()
         except (ValueError, OSError) as error:  # of every worker: told once, not tried again
             self.fatal = str(error)
 

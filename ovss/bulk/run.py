@@ -41,11 +41,8 @@ def segment(args: argparse.Namespace) -> int:
         from ovss.bulk.ray_cluster import outcomes
 
         return _report(outcomes(args, vocabulary, jobs, folder), args, folder)
-    from ovss.predictor import NO_WORDS  # torch and the model: only once everything else is known to be right
-
-    predictor = predictor_of(args, vocabulary)
-    if predictor.vocabulary is None:
-        raise ValueError(NO_WORDS)
+    predictor = predictor_of(args, vocabulary)  # torch and the model: only once all else is known to be right
+    predictor.words()
     folder.mkdir(parents=True, exist_ok=True)
     return _report(_outcomes(predictor, jobs, folder, args), args, folder, len(jobs))
 
@@ -82,7 +79,7 @@ def _report(
                 skipped += 1
             elif outcome.record is None:
                 broken += 1
-                progress.write(f"ovss: skipped: {printable(outcome.job.path)}: {outcome.error}", file=sys.stderr)
+                progress.write(f"ovss: skipped: {outcome.job.path}: {outcome.error}", file=sys.stderr)
             else:
                 done += 1
                 if args.json:
@@ -106,8 +103,3 @@ def check_place(folder: Path) -> None:
     if not there.is_dir() or not os.access(there, os.W_OK):
         reason = "is no folder" if not there.is_dir() else "cannot be written"
         raise ValueError(f"--output {folder}: {there} {reason}")
-
-
-def printable(path: Path) -> str:
-    """A path for a terminal, whatever bytes it has."""
-    return os.fsencode(path).decode("utf-8", "replace")

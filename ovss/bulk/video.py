@@ -24,6 +24,7 @@ from ovss.images import MAX_PIXELS
 from ovss.outputs import VIDEO
 from ovss.predictor import Predictor
 from ovss.visualize import label_png, legend
+from ovss.vocabulary import BACKGROUND
 
 try:
     import av
@@ -74,9 +75,9 @@ class Film:
     """
 
     def __init__(self, predictor: Predictor, job: Job, labels: Path | None):
-        assert predictor.vocabulary is not None
         self.predictor, self.job, self.labels = predictor, job, labels
-        self.classes = predictor.vocabulary.classes
+        self.classes = predictor.words().classes
+        self.background = self.classes.index(BACKGROUND) if BACKGROUND in self.classes else None
         self.areas = np.zeros(len(self.classes))
         self.frames, self.seconds, self.size = 0, 0.0, (0, 0)
 
@@ -119,7 +120,7 @@ class Film:
     def _drawn(self, overlay: Image.Image) -> Image.Image:
         """The frame's overlay at the frame's size, and the legend of all classes below."""
         picture = overlay.resize(self.size, Image.Resampling.LANCZOS)
-        return legend(picture, self.classes) if len(self.classes) <= MOST_IN_LEGEND else picture
+        return legend(picture, self.classes, self.background) if len(self.classes) <= MOST_IN_LEGEND else picture
 
     def record(self) -> dict[str, Any]:
         """What NAME.json holds."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ovss.d2.augmentation import AugmentedSegmentor
 from ovss.d2.segmentor import Segmentor
 from ovss.inference import DenseModel
-from ovss.predictor import NO_WORDS, Predictor
+from ovss.predictor import Predictor
 from ovss.vocabulary import Vocabulary
 
 
@@ -59,9 +59,7 @@ def fix(predictor: Predictor, size: tuple[int, int] | None = None) -> Fixed:
     Raises:
         ValueError: a model that has no such form, no words, or a size that it does not take.
     """
-    segmentor, vocabulary = plain_segmentor(predictor), predictor.vocabulary
-    if vocabulary is None:
-        raise ValueError(NO_WORDS)
+    segmentor, vocabulary = plain_segmentor(predictor), predictor.words()
     size = fitting_size(predictor, segmentor.model, size)
     with torch.no_grad():
         text, classes = (words.cpu() for words in segmentor.text(vocabulary))
