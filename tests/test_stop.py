@@ -58,6 +58,31 @@ def test_a_stop_that_python_dropped_is_raised_again():
     stop_if_raised()
 
 
+DROPPED = """
+import os, signal
+from ovss.d2.processes.stop import Stopped, sigterm_stops, stop_if_raised
+
+class Ends:
+    def __init__(self, action):
+        self.action = action
+    def __del__(self):
+        self.action()
+
+with sigterm_stops():
+    Ends(lambda: 1 / 0)
+    Ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stop_if_raised()
+"""
+
+
+def test_a_dropped_stop_is_not_told_as_an_error_and_others_are():
+    done = subprocess.run([sys.executable, "-c", DROPPED], cwd=ROOT, text=True, capture_output=True, timeout=60)
+    assert done.returncode == 143
+    assert done.stderr.count("Exception ignored in") == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert "Stopped" not in done.stderr
+
+
 class Terminate(HookBase):
     """Sends SIGTERM to this process before a step."""
 

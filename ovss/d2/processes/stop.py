@@ -4,6 +4,7 @@ Training notes it, finishes the step and keeps it; an evaluation ends at once, a
 """
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,10 +40,13 @@ def sigterm_stops() -> Iterator[None]:
     """Within, SIGTERM raises `Stopped` where it meets the program; it does so on entering if it was noted before."""
     if stop_requested():
         raise Stopped
+    hook = sys.unraisablehook  # which would print what Python drops: see stop_if_raised
+    sys.unraisablehook = lambda dropped: None if isinstance(dropped.exc_value, Stopped) else hook(dropped)
     try:
         with _handled_by(_stop):
             yield
     finally:
+        sys.unraisablehook = hook
         _raised.clear()
 
 
