@@ -105,7 +105,7 @@ def weigh(work: Work, row: Row, device: str) -> tuple[float, float]:
     for _ in range(row.warm_up):
         work.call()
     synchronise(device)
-    return before, peak_memory(place)
+    return before, max(before, peak_memory(place))  # Linux counts pages by the batch: a peak may read less than before
 
 
 def count(work: Work, row: Row, device: str) -> tuple[float, float]:
