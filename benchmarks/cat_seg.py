@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Run as a file, this folder comes first on the path, and this file would hide the package of the same name.
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,8 +28,19 @@ from benchmarks.measure import Measured, add_options, exit_code, measure
 from benchmarks.roofline import DTYPES
 from benchmarks.workers import Row, Work
 
+if TYPE_CHECKING:
+    from ovss.d2.api import CfgNode
+    from ovss.sliding_window import SlidingWindow
+
 PUBLISHED_WORDS = 847  # the largest vocabulary that was published; of more words none is left out
 TRUNCATED = " (above 256 every view keeps 256, as published; above 847 all)"
+
+
+def sliding_window(cfg: "CfgNode") -> "SlidingWindow":
+    from ovss.sliding_window import SlidingWindow
+
+    test = cfg.TEST
+    return SlidingWindow(tuple(test.WINDOW_CANVAS), test.WINDOW_SIZE, test.WINDOW_OVERLAP, test.WINDOW_WHOLE)
 
 
 def make(words: int, args: argparse.Namespace) -> Work:
@@ -36,7 +48,6 @@ def make(words: int, args: argparse.Namespace) -> Work:
     from ovss import hub
     from ovss.allocator import keep_freed_memory
     from ovss.clip.model import CLIP, architecture_config
-    from ovss.sliding_window import SlidingWindow
 
     keep_freed_memory()
     kept = ["TEST.KEPT_CLASSES", "0"] if args.keep_all or words > PUBLISHED_WORDS else []
@@ -47,8 +58,7 @@ def make(words: int, args: argparse.Namespace) -> Work:
     model.aggregator.memory_budget = cfg.MODEL.MEMORY_BUDGET * 2**20
     text = made_text(words, clip.visual.proj.shape[1], args.device)
     images = torch.rand(args.batch, 3, *args.size, device=args.device)
-    test = cfg.TEST
-    window = SlidingWindow(tuple(test.WINDOW_CANVAS), test.WINDOW_SIZE, test.WINDOW_OVERLAP, test.WINDOW_WHOLE)
+    window = sliding_window(cfg)
     own_parts = [part for name, part in model.named_children() if name != "clip"]
     return Work(lambda: window.labels(model, images, text), (clip.visual, own_parts, images, text))
 
@@ -111,7 +121,12 @@ def main() -> None:
     args = parser.parse_args()
     found = measure(rows(args), args)
     if args.plot:
-        title = f"CAT-Seg under its sliding window, labels of {args.size[0]} x {args.size[1]} px"
+        from ovss import hub
+
+        window = sliding_window(hub.load(args.config_file, args.opts))
+        views = len(window.corners) + window.whole
+        seen = f"{views} views" if views > 1 else "1 view"
+        title = f"CAT-Seg, {seen} of {window.window} px, labels of {args.size[0]} x {args.size[1]} px"
         xlabel = "words" + ("" if args.keep_all else TRUNCATED)
         plot(args.plot, title, xlabel, args.words, found)
     sys.exit(exit_code(found))

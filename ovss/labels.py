@@ -58,12 +58,13 @@ def first_maximum(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     best = winner = torch.empty(0)
     start = 0
     for part in parts:
-        value, index = part.max(dim=1)
+        # Of one row, which is what a CPU is given of a sliding window, the search takes longer than all else here.
+        value, index = part.max(dim=1) if part.shape[1] > 1 else (part[:, 0], torch.tensor(0, device=part.device))
         if start:
-            winner = torch.where(value > best, index.add_(start), winner)
+            winner = torch.where(value > best, index + start, winner)
             best = torch.maximum(best, value)
         else:
-            best, winner = value, index
+            best, winner = value, index.expand_as(value)
         start += part.shape[1]
     return winner, best
 
@@ -87,7 +88,7 @@ def resize(scores: Tensor, size: tuple[int, int]) -> Tensor:
 
     What torch makes of a value on a CPU depends, in its last bit, on the place of the value in the tensor.
     """
-    if scores.device.type != "cpu":
+    if scores.device.type != "cpu" or scores.shape[:2].numel() == 1:
         return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
     one = partial(F.interpolate, size=size, mode="bilinear", align_corners=False)
     rows = (one(row[None, None])[0, 0] for row in scores.flatten(0, 1))
