@@ -22,7 +22,8 @@ class Aggregation:
 
     Places of different classes are independent; of all other classes, a class layer needs a sum. So there is a pass
     over the classes for each layer, which ends with sums, and one for the logits. What left a layer's spatial part is
-    kept for the next pass, or, unless `keep`, made again from the start, in memory that does not grow with the classes.
+    kept for the next pass of the first `kept` groups of classes; of the others it is made again from the start, in
+    memory that does not grow with the classes.
 
     In training, `checkpointed` parts (the aggregator, its decoder) keep what goes into a pass of a few classes, and run
     it again for its gradients.
@@ -38,7 +39,7 @@ class Aggregation:
         windows: Windows,
         pooling: int,
         classes: int,
-        keep: bool,
+        kept: int,
     ):
         """Sum up unit features (B,D,h,w), unit text (B or 1,T,P,D), its guidance (B or 1,T,G); `classes` at a time."""
         self.aggregator = aggregator
@@ -52,7 +53,7 @@ class Aggregation:
         self.appearance = [layer.guide(appearance, self.windows) for layer in self.spatial]
         self.words = [layer.guide(words.split(classes, dim=1)) for layer in self.classes]
         self.guidance = aggregator.decoder.prepare(guidance[1:])
-        self.keep = keep
+        self.kept = kept
         self.left: list[Tensor | None] = [None] * len(self.text)  # what left the last spatial part, where it is kept
         self.sums: list[ClassSums] = []
         for depth, layer in enumerate(self.classes):
@@ -60,7 +61,7 @@ class Aggregation:
             for index in range(len(self.text)):
                 x, sums = recomputed(aggregator.checkpointed, self.advance, depth, index, self.before(depth, index))
                 total = sums if total is None else total.add(sums)
-                self.left[index] = x if keep else None
+                self.left[index] = x if index < kept else None
             assert total is not None
             self.sums.append(total)
 
@@ -78,7 +79,7 @@ class Aggregation:
 
     def before(self, depth: int, index: int) -> Tensor | None:
         """What left the spatial part before that of layer `depth`; None where there is none."""
-        if self.keep or not depth:
+        if index < self.kept or not depth:
             return self.left[index]
         x = self.enter(depth - 1, index, self.before(depth - 1, index))
         return self.spatial[depth - 1](x, self.appearance[depth - 1], self.windows)

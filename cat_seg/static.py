@@ -53,7 +53,7 @@ class StaticCATSeg(nn.Module):
             kept = most_similar(features, text, aggregator.kept_classes, max(ROWS_AT_ONCE // prompts, 1))
             chosen = text[kept], words[kept]
         windows, at_once = self.windows(), CLASSES_AT_ONCE
-        group = Aggregation(aggregator, features, *chosen, guidance, windows, pooling, at_once, keep=True)
+        group = Aggregation(aggregator, features, *chosen, guidance, windows, pooling, at_once, kept=rows)
         logits = torch.cat([group.logits(index) for index in range(len(group.text))], dim=1)
         return logits if kept is None else restore(logits, kept, rows)
 

@@ -64,10 +64,10 @@ def test_prompts_are_channels(small_clip):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("budget", [0, 1])
+@pytest.mark.parametrize("budget", [0, 1, 3 * 2 * 64 * 8 * 8 * 4])  # the last: three classes of both views
 @pytest.mark.parametrize("maps", [1, 2, 3, 6, 100])
 def test_a_few_classes_at_a_time_equal_all(small_clip, monkeypatch, maps, budget):
-    """Two views of five classes: a class of a view, of both, more, all; kept between layers, or made again."""
+    """Two views of five classes: a class of a view, of both, more, all; kept between layers, made again, or both."""
     model, images, text = small_model(small_clip), small_images(2), small_text(5)
     whole = model.logits(images, text)
     monkeypatch.setattr(aggregation, "CPU_MAPS", maps)

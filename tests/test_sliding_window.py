@@ -103,16 +103,16 @@ def test_labels_of_a_model_are_those_of_its_scores(small_clip, build, rows):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("budget", "keeps"), [(2**20, False), (2**30, True)])
-def test_memory_does_not_grow_with_the_words(small_clip, monkeypatch, budget, keeps):
+@pytest.mark.parametrize(("budget", "shares"), [(1, [0, 0]), (2**24, [1, 0.48]), (2**30, [1, 1])])
+def test_memory_does_not_grow_with_the_words(small_clip, monkeypatch, budget, shares):
     """Nothing is made that is as long as the words, but their text; what a layer has made is kept within the budget."""
     model, images = small_model(small_clip, kept_classes=0), small_images()
     model.aggregator.memory_budget = budget
     window = SlidingWindow(canvas=(96, 96), window=64, overlap=0.5)
-    kept, largest, logits = [], [], Aggregation.logits
+    kept, largest, logits = {}, [], Aggregation.logits
 
     def watched(self, index):
-        kept.append(sum(x is not None for x in self.left))
+        kept[self] = [0 if x is None else x.nbytes for x in self.left]
         return logits(self, index)
 
     class Watch(TorchDispatchMode):
@@ -123,12 +123,13 @@ def test_memory_does_not_grow_with_the_words(small_clip, monkeypatch, budget, ke
 
     monkeypatch.setattr(Aggregation, "logits", watched)
     peaks = []
-    for rows in (40, 400):
+    for rows, share in zip((40, 400), shares, strict=True):
         kept.clear(), largest.clear()
         with Watch():
             window.labels(model, images, small_text(rows))
         peaks.append(max(largest))
-        assert all(kept) if keeps else not any(kept)
+        assert sum(sum(group) for group in kept.values()) <= budget
+        assert all(sum(map(bool, group)) == share * len(group) for group in kept.values())
     assert peaks[0] == peaks[1]
 
 
