@@ -92,13 +92,16 @@ def plot(path: str, title: str, xlabel: str, words: Sequence[int], found: Sequen
     figure, axes = pyplot.subplots(figsize=(6.4, 4.2), layout="constrained")
     for name, points in lines.items():
         axes.loglog(*zip(*sorted(points), strict=True), marker="o", label=name)
+        for count, seconds in points:
+            axes.annotate(f"{seconds:.3g}", (count, seconds), (-4, 5), textcoords="offset points", ha="right")
     unit = statistics.median(found[0].seconds)
     axes.axhline(unit, color="grey", linewidth=1, linestyle="--")
-    axes.annotate(
-        "1 u: CLIP image tower, one view", (min(words), unit), (0, 3), textcoords="offset points", color="grey"
-    )
+    place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right", "color": "grey"}
+    axes.annotate("1 u: CLIP image tower, one view", (max(words), unit), **place)
     axes.set_xticks(words, [f"{count:,}" for count in words])
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
+    axes.margins(0.1)
     axes.set(xlabel=xlabel, ylabel="seconds per picture", title=title)
     axes.grid(alpha=0.3)
     axes.legend()

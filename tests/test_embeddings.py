@@ -11,6 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ovss import cache
 from ovss.cache import cache_folder, cached_tensor, fingerprint, key_of
@@ -66,6 +68,30 @@ def test_synonyms_and_prompts(small_clip, monkeypatch, sentences_at_once):
     torch.testing.assert_close(every[1, 1], F.normalize(sum(hydrant), dim=-1))
     torch.testing.assert_close(mean[:, 0], F.normalize(every.mean(1), dim=-1))
     torch.testing.assert_close(every[0], every[3])
+
+
+@torch.no_grad()
+def test_memory_does_not_grow_with_the_words(small_clip, monkeypatch):
+    """But for the answer, nothing is made that is larger for ten times the words: 10,000 under 80 prompts need no more."""
+    monkeypatch.setattr(embeddings, "SENTENCES_AT_ONCE", 64)
+    monkeypatch.setattr(embeddings, "CPU_TOKENS", 256)
+    answered, largest = [], []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            made = function(*args, **(kwargs or {}))
+            largest.append(max((x.numel() for x in tree_leaves(made) if isinstance(x, torch.Tensor)), default=0))
+            return made
+
+    peaks = []
+    for count in (32, 320):
+        rows = [(f"{first} {second}",) for first in "abcdefghijklmnopqrst" for second in "abcdefghijklmnop"][:count]
+        largest.clear()
+        with Watch():
+            answered.append(embed_rows(small_clip, rows, PROMPTS, average=True))
+        peaks.append(max(largest))
+    assert [len(answer) for answer in answered] == [32, 320]
+    assert peaks[0] == peaks[1] > answered[1].numel()
 
 
 def test_gradients_flow(small_clip):
