@@ -72,7 +72,7 @@ def test_synonyms_and_prompts(small_clip, monkeypatch, sentences_at_once):
 
 @torch.no_grad()
 def test_memory_does_not_grow_with_the_words(small_clip, monkeypatch):
-    """But for the answer, nothing is made that is larger for ten times the words: 10,000 under 80 prompts need no more."""
+    """But for the answer, nothing that is made is larger for ten times the words."""
     monkeypatch.setattr(embeddings, "SENTENCES_AT_ONCE", 64)
     monkeypatch.setattr(embeddings, "CPU_TOKENS", 256)
     answered, largest = [], []
