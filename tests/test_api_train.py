@@ -91,6 +91,7 @@ def train_shared(args, device):
     assert all(torch.equal(one, everyone[0]) for one in everyone)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_on_the_whole_batch(tmp_path):
     for processes in (1, 2):
         args = api.default_argument_parser().parse_args(["--num-gpus", str(processes)])

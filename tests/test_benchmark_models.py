@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SMALL = ["--device", "cpu", "--threads", "1", "--runs", "1", "--budget", "0.001", "--unit", "tiny"]
 WINDOW = ["TEST.WINDOW_CANVAS", "(160,160)", "TEST.WINDOW_SIZE", "128", "TEST.WINDOW_OVERLAP", "0.75"]
@@ -63,7 +65,6 @@ def test_cliptrase(tmp_path):
     assert scores["least_bytes"] - labels["least_bytes"] == 640 * 962 * (16 - 12)
 
 
-@pytest.mark.slow
 def test_text(tmp_path):
     done = run("text", *SMALL, "--words", "5", "--prompted", "1", "--json", str(tmp_path / "x.json"))
     assert done.returncode == 0, done.stderr

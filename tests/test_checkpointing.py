@@ -170,6 +170,7 @@ def in_process(rank, trained, place, expected):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes(small_clip, tmp_path):
     trained = segmentor(small_model(small_clip))
     _, *expected = gradients(trained, ())

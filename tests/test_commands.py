@@ -78,6 +78,7 @@ def run(*words: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "ovss", *words], cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_train_and_eval_are_train_net(tmp_path):
     """Its options, its messages under the name of the command, its exit codes."""
     done = run("train", "--config-file", "quickstart/cliptrase")

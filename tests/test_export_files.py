@@ -33,7 +33,7 @@ MODELS = {
 
 
 # An export takes about half a minute; the other models are in the default run of tests/test_export.py, or in no file.
-RUNS = [pytest.param(name, marks=[] if name in ("cat_seg", "cliptrase") else pytest.mark.slow) for name in MODELS]
+RUNS = [pytest.param(name, marks=[] if name == "cliptrase" else pytest.mark.slow) for name in MODELS]
 
 
 @pytest.fixture(scope="module", params=RUNS)

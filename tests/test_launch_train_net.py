@@ -10,6 +10,8 @@ from PIL import Image
 from programs import Program, wait_until
 from small_training import CONFIG, SMALL, as_opts, write_squares
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def without_warnings(monkeypatch):

@@ -59,6 +59,7 @@ def test_its_crops_can_be_made_again(data, tmp_path, caplog):
     assert f"are in {tmp_path / 'not_finite.json'}, weights unchanged, the last checkpoint is model_0000001" in message
 
 
+@pytest.mark.slow
 def test_two_processes_end_together_with_one_message(data, tmp_path):
     """A step at this rate makes the weights infinite."""
     settings = {"SOLVER.BASE_LR": 1e30, "DATASETS.TEST": (), "OUTPUT_DIR": str(tmp_path)}

@@ -62,6 +62,7 @@ def test_it_says_what_was_run_and_nobodys_folders(single, tmp_path_factory):
     assert str(tmp_path_factory.getbasetemp()) not in text
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_page(single, data, tmp_path):
     assert evaluated(tmp_path, data, "--num-gpus", "2") == single
 

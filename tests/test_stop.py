@@ -18,7 +18,7 @@ from ovss.d2.processes.stop import Stopped, sigterm_noted, sigterm_stops, stop_i
 from ovss.d2.segmentor import Segmentor
 from ovss.d2.training.trainer import Trainer
 
-pytestmark = pytest.mark.usefixtures("restored_loggers")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("restored_loggers")]
 RUN = {**SMALL, "SOLVER.MAX_ITER": 5, "DATASETS.TEST": ()}
 
 

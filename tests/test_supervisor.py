@@ -13,6 +13,8 @@ from ovss.d2.api import default_argument_parser
 from ovss.d2.processes import supervisor
 from ovss.d2.processes.launch import launch_main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def without_warnings(monkeypatch):

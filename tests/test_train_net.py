@@ -49,6 +49,7 @@ def test_quickstart_means_something(single):
     assert "running on the CPU" in log
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_table(single, tmp_path):
     result, log = evaluate(tmp_path, "--num-gpus", "2", "MODEL.DEVICE", "cpu")
     assert result == single[0]
@@ -93,6 +94,7 @@ def test_mistakes_end_with_one_line_and_exit_code_2(case, tmp_path):
     assert not (tmp_path / "out/inference").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_bad_data_ends_with_one_line_from_any_process(processes, tmp_path):
     """A label of another size, met by a child process or after a loader process: no traceback, exit code 2."""

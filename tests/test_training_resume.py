@@ -12,6 +12,8 @@ import pytest
 import torch
 from small_training import start_training, write_squares
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 
 

@@ -11,6 +11,8 @@ import pytest
 import torch
 from small_training import start_training, write_squares
 
+pytestmark = pytest.mark.slow
+
 SCENES = {
     "DATASETS.TRAIN": ("scenes_train_seen",),
     "MODEL.CAT_SEG.CLASS_TOKENS": 48,

@@ -59,6 +59,7 @@ def test_training_goes_on_with_others(damaged, tmp_path, caplog):
     assert (out / "model_final.pth").is_file()
 
 
+@pytest.mark.slow
 def test_too_many_end_all_processes(damaged, tmp_path):
     settings = {"DATASETS.TEST": (), "DATALOADER.MAX_UNREADABLE": 1, "SOLVER.MAX_ITER": 99}
     process = start(tmp_path / "out", "--num-gpus", "2", settings={**damaged, **settings})
