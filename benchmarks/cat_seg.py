@@ -96,8 +96,8 @@ def plot(path: str, title: str, xlabel: str, words: Sequence[int], found: Sequen
             axes.annotate(f"{seconds:.3g}", (count, seconds), (-4, 5), textcoords="offset points", ha="right")
     unit = statistics.median(found[0].seconds)
     axes.axhline(unit, color="grey", linewidth=1, linestyle="--")
-    place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right", "color": "grey"}
-    axes.annotate("1 u: CLIP image tower, one view", (max(words), unit), **place)
+    told = "1 u: CLIP image tower, one view"
+    axes.annotate(told, (max(words), unit), (0, 4), textcoords="offset points", ha="right", color="grey")
     axes.set_xticks(words, [f"{count:,}" for count in words])
     axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
