@@ -128,7 +128,7 @@ NOT_RUN = [
 # Commands that take more than about 10 s, and those that need what these have made.
 SLOW = [
     r"^make .*demo$",
-    r"train_net\.py|ovss (train|eval|bench|export|app|reproduce \w)",
+    r"train_net\.py|ovss (train|eval|segment|bench|export|app|reproduce \w)",
     r"demo/images|demo/\w+\.py|output/quickstart",
     r"vitb16_336|vitb_384|cat_seg_vitb",
     r"model_final|output/my/|living_room\.onnx|rooms\.pt2",

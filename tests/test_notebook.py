@@ -7,6 +7,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+pytestmark = pytest.mark.slow
 NOTEBOOK = Path(__file__).parent.parent / "demo/global_patch.ipynb"
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 

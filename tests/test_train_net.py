@@ -82,6 +82,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", MISTAKES)
 def test_mistakes_end_with_one_line_and_exit_code_2(case, tmp_path):
     arguments, message = MISTAKES[case]
