@@ -44,7 +44,7 @@ class Aggregator(nn.Module):
         kept_classes: at test a view keeps this many instead, 0: all.
 
     `memory_budget`, in bytes, bounds what is kept of the classes from one layer to the next (0: `default_budget`);
-    beyond it all is made again for each layer. `checkpointed`, False until set: see `Aggregation`.
+    of the others all is made again for each layer. `checkpointed`, False until set: see `Aggregation`.
     """
 
     def __init__(
@@ -119,14 +119,14 @@ class Aggregator(nn.Module):
         count = self.class_tokens if self.training else self.kept_classes
         kept = most_similar(features, text, count) if 0 < count < len(text) else None
         rows = len(text) if kept is None else kept.shape[1]
-        at_once = CPU_MAPS if features.device.type == "cpu" else DEVICE_MAPS
+        at_once, budget = CPU_MAPS if features.device.type == "cpu" else DEVICE_MAPS, None
         size = self.embedding.conv.out_channels * features[0, 0].numel() * features.element_size()
-        budget = self.memory_budget or default_budget(features.device)
         if not torch.is_grad_enabled():  # training sums in the same order however much memory is free
+            budget = self.memory_budget or default_budget(features.device)
             at_once = max(min(at_once, budget // (WORK * size)), 1)
         views = min(max(at_once // rows, 1), len(features))
         classes = min(max(at_once // views, 1), rows)
-        stay = rows if torch.is_grad_enabled() else budget // (len(features) * classes * size)
+        stay = rows if budget is None else budget // (len(features) * classes * size)
         windows = lay_windows((features.shape[2], features.shape[3]), self.window, features)
         groups = []
         for start in range(0, len(features), views):

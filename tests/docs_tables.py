@@ -125,7 +125,7 @@ NOT_RUN = [
     NotRun(r"\bsbatch ", "a SLURM cluster"),
 ]
 
-# Commands that take more than about 10 s, and those that need what these have made.
+# Commands that take more than a few seconds, and those that need what these have made.
 SLOW = [
     r"^make .*demo$",
     r"train_net\.py|ovss (train|eval|segment|bench|export|app|reproduce \w)",
