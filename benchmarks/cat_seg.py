@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 # Run as a file, this folder comes first on the path, and this file would hide the package of the same name.
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,23 +27,12 @@ from benchmarks.measure import Measured, add_options, exit_code, measure
 from benchmarks.roofline import DTYPES
 from benchmarks.workers import Row, Work
 
-if TYPE_CHECKING:
-    from ovss.d2.api import CfgNode
-    from ovss.sliding_window import SlidingWindow
-
 PUBLISHED_WORDS = 847  # the largest vocabulary that was published; of more words none is left out
 TRUNCATED = " (above 256 every view keeps 256, as published; above 847 all)"
 
 
-def sliding_window(cfg: "CfgNode") -> "SlidingWindow":
-    from ovss.sliding_window import SlidingWindow
-
-    test = cfg.TEST
-    return SlidingWindow(tuple(test.WINDOW_CANVAS), test.WINDOW_SIZE, test.WINDOW_OVERLAP, test.WINDOW_WHOLE)
-
-
 def make(words: int, args: argparse.Namespace) -> Work:
-    from cat_seg.d2 import build_cat_seg
+    from cat_seg.d2 import build_cat_seg, sliding_window
     from ovss import hub
     from ovss.allocator import keep_freed_memory
     from ovss.clip.model import CLIP, architecture_config
@@ -124,6 +112,7 @@ def main() -> None:
     args = parser.parse_args()
     found = measure(rows(args), args)
     if args.plot:
+        from cat_seg.d2 import sliding_window
         from ovss import hub
 
         window = sliding_window(hub.load(args.config_file, args.opts))

@@ -108,6 +108,12 @@ def load_imagenet(model: CATSegModel, weights: str) -> None:
         logger.warning("MODEL.CAT_SEG.BACKBONE_WEIGHTS is empty: the appearance backbone is random")
 
 
+def sliding_window(cfg: CfgNode) -> SlidingWindow:
+    """The windows that a config describes, whether or not TEST.SLIDING_WINDOW asks for them."""
+    test = cfg.TEST
+    return SlidingWindow(tuple(test.WINDOW_CANVAS), test.WINDOW_SIZE, test.WINDOW_OVERLAP, test.WINDOW_WHOLE)
+
+
 @META_ARCH_REGISTRY.register()
 class CATSeg(Segmentor):
     """Built from cfg.MODEL.CLIP and cfg.MODEL.CAT_SEG; MODEL.WEIGHTS, where given, holds all of it, CLIP included."""
@@ -139,8 +145,6 @@ class CATSeg(Segmentor):
         set_trainable(model, cfg.MODEL.CAT_SEG.CLIP_FINETUNE, backbone=cfg.SOLVER.BACKBONE_MULTIPLIER > 0)
         set_checkpointed(model, cfg.MODEL.CHECKPOINTING)
         model.aggregator.memory_budget = cfg.MODEL.MEMORY_BUDGET * 2**20
-        test = cfg.TEST
-        window = SlidingWindow(tuple(test.WINDOW_CANVAS), test.WINDOW_SIZE, test.WINDOW_OVERLAP, test.WINDOW_WHOLE)
         return {
             "model": model,
             "prompts": prompts,
@@ -148,8 +152,8 @@ class CATSeg(Segmentor):
             "synonyms": cfg.MODEL.TEXT.SYNONYMS,
             "vocabulary": Vocabulary.parse(cfg.MODEL.VOCABULARY) if cfg.MODEL.VOCABULARY else None,
             "size_fit": cfg.INPUT.SIZE_FIT,
-            "sliding_window": window if test.SLIDING_WINDOW else None,
-            "precision": test.PRECISION,
+            "sliding_window": sliding_window(cfg) if cfg.TEST.SLIDING_WINDOW else None,
+            "precision": cfg.TEST.PRECISION,
             "ignore_label": cfg.LOSS.IGNORE_LABEL,
             "ignored_as_negative": cfg.LOSS.IGNORED_AS_NEGATIVE,
             "compiled": cfg.MODEL.COMPILE,

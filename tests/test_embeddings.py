@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import example, given
 from hypothesis import strategies as st
+from largest_tensor import Largest
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import load_file
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from ovss import cache
 from ovss.cache import cache_folder, cached_tensor, fingerprint, key_of
@@ -75,21 +74,12 @@ def test_memory_does_not_grow_with_the_words(small_clip, monkeypatch):
     """But for the answer, nothing that is made is larger for ten times the words."""
     monkeypatch.setattr(embeddings, "SENTENCES_AT_ONCE", 64)
     monkeypatch.setattr(embeddings, "CPU_TOKENS", 256)
-    answered, largest = [], []
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            made = function(*args, **(kwargs or {}))
-            largest.append(max((x.numel() for x in tree_leaves(made) if isinstance(x, torch.Tensor)), default=0))
-            return made
-
-    peaks = []
+    answered, peaks = [], []
     for count in (32, 320):
         rows = [(f"{first} {second}",) for first in "abcdefghijklmnopqrst" for second in "abcdefghijklmnop"][:count]
-        largest.clear()
-        with Watch():
+        with Largest() as largest:
             answered.append(embed_rows(small_clip, rows, PROMPTS, average=True))
-        peaks.append(max(largest))
+        peaks.append(largest.values)
     assert [len(answer) for answer in answered] == [32, 320]
     assert peaks[0] == peaks[1] > answered[1].numel()
 

@@ -32,7 +32,7 @@ MODELS = {
 }
 
 
-# An export takes about half a minute; the other models are in the default run of tests/test_export.py, or in no file.
+# An export takes about half a minute: one is in the default run; baselines are in that of tests/test_export.py.
 RUNS = [pytest.param(name, marks=[] if name == "cliptrase" else pytest.mark.slow) for name in MODELS]
 
 

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from cat_seg_parts import small_images, small_model, small_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from largest_tensor import Largest
 from test_segmentor import request
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from cliptrase.model import CLIPtrase, Regions
 from cliptrase.regions import majority, vote
@@ -171,18 +171,6 @@ def test_every_system_answers_the_argmax_of_its_scores(system, small_clip):
         assert torch.equal(answer["labels"], scores["sem_seg"].argmax(0))
         torch.testing.assert_close(answer["scores"], scores["sem_seg"].amax(0))
         assert torch.equal(answered_labels(scores)[0], answered_labels(answer)[0])
-
-
-class Largest(TorchDispatchMode):
-    """Notes the number of values of the largest tensor that an operator makes."""
-
-    values = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        made = result if isinstance(result, (tuple, list)) else (result,)
-        self.values = max(self.values, *(item.numel() for item in made if isinstance(item, torch.Tensor)), 0)
-        return result
 
 
 @pytest.mark.parametrize("system", ["none", "vote", "mean", "CAT-Seg", "windows"])

@@ -3,9 +3,8 @@
 import pytest
 import torch
 from cat_seg_parts import small_first_model, small_images, small_model, small_text
+from largest_tensor import Largest
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from cat_seg.passes import Aggregation
 from ovss.sliding_window import SlidingWindow
@@ -109,25 +108,19 @@ def test_memory_does_not_grow_with_the_words(small_clip, monkeypatch, budget, sh
     model, images = small_model(small_clip, kept_classes=0), small_images()
     model.aggregator.memory_budget = budget
     window = SlidingWindow(canvas=(96, 96), window=64, overlap=0.5)
-    kept, largest, logits = {}, [], Aggregation.logits
+    kept, logits = {}, Aggregation.logits
 
     def watched(self, index):
         kept[self] = [0 if x is None else x.nbytes for x in self.left]
         return logits(self, index)
 
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            made = function(*args, **(kwargs or {}))
-            largest.append(max((x.numel() for x in tree_leaves(made) if isinstance(x, torch.Tensor)), default=0))
-            return made
-
     monkeypatch.setattr(Aggregation, "logits", watched)
     peaks = []
     for rows, share in zip((40, 400), shares, strict=True):
-        kept.clear(), largest.clear()
-        with Watch():
+        kept.clear()
+        with Largest() as largest:
             window.labels(model, images, small_text(rows))
-        peaks.append(max(largest))
+        peaks.append(largest.values)
         assert sum(sum(group) for group in kept.values()) <= budget
         assert all(sum(map(bool, group)) == share * len(group) for group in kept.values())
     assert peaks[0] == peaks[1]
