@@ -12,6 +12,7 @@ import torch
 from small_training import CONFIG, ROOT, SMALL, as_opts, write_squares
 
 from ovss import hub
+from ovss.d2 import sem_seg_evaluator
 from ovss.d2.api import HookBase, comm, default_argument_parser
 from ovss.d2.processes.launch import launch_main
 from ovss.d2.processes.stop import Stopped, sigterm_noted, sigterm_stops, stop_if_raised, stop_requested
@@ -147,6 +148,30 @@ def test_an_evaluation_stops_at_once_and_its_run_goes_on(data, tmp_path, monkeyp
     assert len(answered) == 2
     assert (tmp_path / "last_checkpoint").read_text() == "model_0000001.pth"
     assert [*(tmp_path / "inference/unfinished").rglob("folder.json")]
+
+
+def test_sigterm_while_an_evaluation_keeps_what_it_has_counted(data, tmp_path, monkeypatch):
+    """It follows the failure of another process, which may have been noticed here already: the error is told."""
+    segment, write, answered, written = Segmentor.segment, sem_seg_evaluator.write_results, [], []
+
+    def answer(model, images):
+        answered.append(len(images))
+        if len(answered) == 2:
+            raise RuntimeError("another process has left")
+        return segment(model, images)
+
+    def write_late(*arguments):
+        written.append(arguments)
+        if len(written) == 1:
+            terminate()
+        return write(*arguments)
+
+    monkeypatch.setattr(Segmentor, "segment", answer)
+    monkeypatch.setattr(sem_seg_evaluator, "write_results", write_late)
+    cfg = hub.load(CONFIG, [*as_opts(RUN, data, {"DATASETS.TEST": ("folder",)}), "OUTPUT_DIR", str(tmp_path)])
+    with pytest.raises(RuntimeError, match="another process has left"):
+        Trainer.test(cfg, Trainer.build_model(cfg))
+    assert [*(tmp_path / "inference/unfinished").rglob("folder_pictures.csv")]
 
 
 def shared(args, device):

@@ -9,7 +9,7 @@ from torch import nn
 from ovss.d2.api import CfgNode, DatasetCatalog, build_detection_test_loader, comm, inference_on_dataset
 from ovss.d2.augmentation import AugmentedSegmentor, augmented
 from ovss.d2.mapper import InputMapper, InputTransform
-from ovss.d2.processes.stop import sigterm_stops
+from ovss.d2.processes.stop import Stopped, sigterm_stops
 from ovss.d2.protocol import describe
 from ovss.d2.report import run_facts
 from ovss.d2.sem_seg_evaluator import SemSegEvaluator
@@ -46,7 +46,10 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, dict[str, float]]:
             try:
                 found = inference_on_dataset(model, loader, evaluator)
             except BaseException:
-                evaluator.keep_unfinished()
+                try:
+                    evaluator.keep_unfinished()
+                except Stopped:  # SIGTERM, which comes once: it follows the failure of another process
+                    evaluator.keep_unfinished()
                 raise
             results[f"{evaluator.dataset_name}{suffix}"] = found.get("sem_seg", {})
     if comm.is_main_process():
