@@ -65,10 +65,11 @@ def _address(process: subprocess.Popen, log: Path) -> str:
 
 
 def answer(
-    address: str, path: str, data: bytes | None = None, kind: str = "application/json"
+    address: str, path: str, data: bytes | None = None, kind: str = "application/json", host: str = ""
 ) -> tuple[int, bytes, Any]:
-    """Status, body and headers of one request."""
-    request = urllib.request.Request(address + path, data, {"Content-Type": kind} if data else {})
+    """Status, body and headers of one request; `host`: asked under another name."""
+    headers = {**({"Content-Type": kind} if data else {}), **({"Host": host} if host else {})}
+    request = urllib.request.Request(address + path, data, headers)
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, response.read(), response.headers

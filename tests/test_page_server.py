@@ -53,6 +53,37 @@ def test_no_file_of_the_disk_and_no_other_address(address, path):
     assert b"metadata" not in body
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:7860", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:7860", 200),
+        ("evil.example", 400),
+        ("127.0.0.1.evil.example", 400),
+    ],
+)
+def test_it_answers_under_its_own_names_alone(address, host, status):
+    """A site whose name points to this machine (DNS rebinding) gets nothing."""
+    got, body, _ = answer(address, "config", host=host)
+    assert got == status
+    assert (b"dependencies" in body) == (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("host", "served_as", "known"),
+    [
+        ("127.0.0.1", [], {"localhost", "127.0.0.1"}),
+        ("127.0.0.1", ["demo.example.org"], {"localhost", "127.0.0.1", "demo.example.org"}),
+        ("0.0.0.0", ["demo.example.org"], {"demo.example.org"}),
+        ("0.0.0.0", [], {"*"}),
+    ],
+)
+def test_names_that_a_page_goes_by(host, served_as, known):
+    with server.listen(host, 0) as connection:
+        assert {*server.known_hosts(connection, served_as)} - {"::1", "[::1]"} == known
+
+
 def test_a_made_up_upload_reads_nothing(address, tmp_path):
     """The event of an upload with the path of a file that was never sent."""
     secret = tmp_path / "secret.txt"
@@ -140,3 +171,11 @@ def test_ports_that_there_are_not(port, capsys):
         main(["app", "--port", port])
     assert end.value.code == 2
     assert "expected a port, 0 to 65535" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["https://demo.example.org", "demo.example.org:8443", "*", "a.*.org", ""])
+def test_sites_that_are_no_names(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["app", "--served-as", name])
+    assert end.value.code == 2
+    assert "expected a name alone, such as demo.example.org" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The command `ovss app`: the web page. Standard library only."""
 
 import argparse
+import re
 
 from ovss.commands.arguments import DTYPES
 
@@ -19,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
     add("--dtype", choices=DTYPES, help="what both compute in; default: the configs', float32")
     add("--host", default="127.0.0.1", help="address to listen on; default: %(default)s, this machine alone")
+    site = "a name under which a reverse proxy serves it, such as demo.example.org; may be given several times"
+    add("--served-as", action="append", default=[], type=_site, metavar="NAME", help=site)
     add("--port", type=_port, default=7860, help="default: %(default)s; 0: any that is free")
 
 
@@ -33,3 +36,9 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a port, 0 to 65535")
     return int(text)
+
+
+def _site(text: str) -> str:
+    if not re.fullmatch(r"(\*\.)?[A-Za-z0-9.-]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a name alone, such as demo.example.org or *.example.org")
+    return text

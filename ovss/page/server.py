@@ -4,12 +4,13 @@ Nothing is asked of any other machine: Gradio's own ways there are shut, and the
 """
 
 import argparse
+import ipaddress
 import os
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from importlib import resources, util
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def serve(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leaves by the way that tidies up
     with listen(args.host, args.port) as connection, tempfile.TemporaryDirectory(prefix="ovss-app-") as folder:
         os.environ.update(SETTINGS, GRADIO_TEMP_DIR=folder)  # before Gradio reads them
-        application = build(args, Path(folder))
+        application = build(args, Path(folder), known_hosts(connection, args.served_as))
 
         import uvicorn
 
@@ -59,8 +60,11 @@ def serve(args: argparse.Namespace) -> int:
     return 0
 
 
-def build(args: argparse.Namespace, folder: Path) -> Callable[..., Awaitable[None]]:
-    """The page as an ASGI application; `folder` takes what users send and what they may download."""
+def build(args: argparse.Namespace, folder: Path, hosts: Sequence[str]) -> Callable[..., Awaitable[None]]:
+    """The page as an ASGI application.
+
+    `folder` takes what users send and what they may download. Asked as another than `hosts`, it answers 400.
+    """
     from ovss.models import OFFLINE
     from ovss.page.examples import examples
     from ovss.page.systems import load_systems
@@ -70,6 +74,7 @@ def build(args: argparse.Namespace, folder: Path) -> Callable[..., Awaitable[Non
 
     import gradio as gr
     from fastapi import FastAPI
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     from ovss.page.intake import MAX_BYTES
     from ovss.page.layout import layout
@@ -92,7 +97,7 @@ def build(args: argparse.Namespace, folder: Path) -> Callable[..., Awaitable[Non
         theme=plain,
         css=resources.files("ovss.page").joinpath("page.css").read_text("utf-8"),
     )
-    return guarded(application)
+    return guarded(TrustedHostMiddleware(application, hosts, www_redirect=False))
 
 
 def guarded(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -113,6 +118,18 @@ def guarded(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaita
         return await application(scope, receive, send_guarded)
 
     return answer
+
+
+def known_hosts(connection: socket.socket, served_as: Sequence[str]) -> list[str]:
+    """The names by which a browser may ask for the page.
+
+    A page for this machine alone goes by this machine's names and `served_as`: a site that gives its own name this
+    machine's address, as in DNS rebinding, reads nothing. A page that others reach goes by `served_as`, or by any name.
+    """
+    own = ipaddress.ip_address(connection.getsockname()[0])
+    if own.is_loopback:
+        return ["localhost", "127.0.0.1", "::1", "[::1]", str(own), *served_as]
+    return [*served_as] or ["*"]
 
 
 def listen(host: str, port: int) -> socket.socket:
