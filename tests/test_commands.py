@@ -11,6 +11,7 @@ import pytest
 
 import ovss
 from ovss.cli import build_parser, main
+from ovss.commands import completion
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,6 +67,23 @@ $(complete -p ovss | sed 's/.*-F \\([^ ]*\\).*/\\1/') && printf '%s\\n' "${COMPR
     assert {"train", "eval", "export", "app", "info", "weights"} <= completed("ovss", "")
     assert completed("ovss", "segment", "--voc") == {"--vocabulary"}
     assert completed("ovss", "segment", "--dtype", "bf") == {"bfloat16"}
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "phone.jpg").touch()
+    assert completed("ovss", "segment", "--input", "ph") == {"photos", "phone.jpg"}
+    assert completed("ovss", "segment", "--input", "a.jpg", "ph") == {"photos", "phone.jpg"}
+    assert completed("ovss", "segment", "--input", "a.jpg", "--voc") == {"--vocabulary"}
+    assert completed("ovss", "segment", "--output", "ph") == {"photos"}
+    assert completed("ovss", "segment", "--model", "cat_seg/vitb_3") == {"cat_seg/vitb_384"}
+    assert completed("ovss", "app", "--cat-seg", "ph") == {"photos", "phone.jpg"}
+    assert completed("ovss", "weights", "download", "clip_vitb1") == {"clip_vitb16"}
+    assert "voc20" in completed("ovss", "datasets", "check", "voc2")
+    assert completed("ovss", "train", "--config-file", "cat_seg/vitl_3") == {"cat_seg/vitl_336"}
+    assert completed("ovss", "eval", "--num") == {"--num-gpus", "--num-machines"}
+
+
+def test_completion_knows_the_options_of_training():
+    text = "".join(re.findall(r"usage: .*?opts", run("train", "--help").stdout, re.S))
+    assert set(re.findall(r"--[a-z-]+", text)) - {"--help"} == {*completion.TRAINING}
 
 
 @pytest.mark.parametrize("shell", ["zsh", "tcsh"])

@@ -13,9 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which models, where they run, and where the page is found."""
     add = parser.add_argument
     models = "a model of `ovss info --models`, or a trained one, a .safetensors file"
-    add("--cat-seg", default=CAT_SEG, metavar="NAME", help=f"{models}; default: {CAT_SEG}, which is embedded")
+    add("--cat-seg", default=CAT_SEG, metavar="MODEL", help=f"{models}; default: {CAT_SEG}, which is embedded")
     add("--weights", metavar="PATH", help="the checkpoint of that CAT-Seg; default: those published, downloaded once")
-    add("--cliptrase", default=CLIPTRASE, metavar="NAME", help=f"the same for CLIPtrase; default: {CLIPTRASE}")
+    add("--cliptrase", default=CLIPTRASE, metavar="MODEL", help=f"the same for CLIPtrase; default: {CLIPTRASE}")
     add("--clip-weights", metavar="PATH", help="CLIP's weights for it; default: those published, downloaded once")
     add("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
     add("--dtype", choices=DTYPES, help="what both compute in; default: the configs', float32")

@@ -26,7 +26,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--model",
         type=_model,
-        metavar="NAME",
+        metavar="MODEL",
         help="a model of `ovss info --models`, or a trained one, a .safetensors file",
     )
     model.add_argument("--config-file", metavar="FILE", help="in its place a YAML file, as of configs/")
@@ -34,7 +34,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--weights",
         metavar="PATH",
         help="file or folder: the checkpoint of a CAT-Seg, CLIP's weights for training-free models; default: those "
-        "published for NAME, downloaded once",
+        "published for MODEL, downloaded once",
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: the config's")
     parser.add_argument("--dtype", choices=DTYPES, help="what it computes in; default: the config's")

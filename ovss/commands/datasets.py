@@ -78,7 +78,7 @@ def _add_check(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     text = "say which sets are there and whole, and draw some of their pictures with their labels"
     parser = actions.add_parser("check", help=text, description=text)
     names = "a data set, by any of its names, or those that a preparation makes unasked; default: all sets"
-    parser.add_argument("names", nargs="*", metavar="NAME", help=names)
+    parser.add_argument("names", nargs="*", metavar="SET", help=names)
     add_root(parser)
     drawings = Path("output/datasets")
     parser.add_argument(

@@ -18,11 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "fetch weights into $OVSS_CACHE/weights, resumed and verified; prints where they are"
     download = actions.add_parser("download", help=text, description=text)
     names = "of `ovss weights list`, or a model, such as cat_seg/vitb_384"
-    download.add_argument("names", nargs="+", metavar="NAME", help=names)
+    download.add_argument("names", nargs="+", metavar="WEIGHTS", help=names)
 
     text = "read weights that are here again and compare them with what was published"
     verify = actions.add_parser("verify", help=text, description=text)
-    verify.add_argument("names", nargs="*", metavar="NAME", help=f"{names}; default: all that are here")
+    verify.add_argument("names", nargs="*", metavar="WEIGHTS", help=f"{names}; default: all that are here")
 
 
 def run(args: argparse.Namespace) -> int:
