@@ -8,7 +8,6 @@ Shapes: B batch, T rows of text, K classes, h w resolution of the model's scores
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ovss.pruning import can_prune, compare_candidates
+from ovss.threads import one_thread
 
 # Rows whose full-size scores exist at once: small enough to stay in a CPU's cache between resize and comparison.
 ROWS_AT_ONCE = 16
@@ -135,14 +135,3 @@ def _pruned(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
             return winner, best
     winner, best = first_maximum(resized(scores[None], size))
     return winner[0], best[0]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """For many small steps on a CPU: several threads save little there, and on a busy machine cost a hundredfold."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -76,7 +76,7 @@ $(complete -p ovss | sed 's/.*-F \\([^ ]*\\).*/\\1/') && printf '%s\\n' "${COMPR
     assert completed("ovss", "segment", "--model", "cat_seg/vitb_3") == {"cat_seg/vitb_384"}
     assert completed("ovss", "app", "--cat-seg", "ph") == {"photos", "phone.jpg"}
     assert completed("ovss", "weights", "download", "clip_vitb1") == {"clip_vitb16"}
-    assert "voc20" in completed("ovss", "datasets", "check", "voc2")
+    assert "ade20k_150_val" in completed("ovss", "datasets", "check", "ade20k_150_v")
     assert completed("ovss", "train", "--config-file", "cat_seg/vitl_3") == {"cat_seg/vitl_336"}
     assert completed("ovss", "eval", "--num") == {"--num-gpus", "--num-machines"}
 

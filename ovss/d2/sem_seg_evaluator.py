@@ -16,11 +16,12 @@ from ovss.d2.api import DatasetEvaluator, MetadataCatalog, comm
 from ovss.d2.processes.stop import stop_if_raised
 from ovss.d2.report import keep, report_page
 from ovss.datasets.pairs import read_labels, size_mismatch
-from ovss.labels import answered_labels, one_thread
+from ovss.labels import answered_labels
 from ovss.metrics import ConfusionMatrix, per_class_table, scores
 from ovss.predictions import LabelPictures, segments
 from ovss.report.examples import Examples
 from ovss.results import Evaluation, PictureScores, summarize, write_results
+from ovss.threads import one_thread
 
 logger = logging.getLogger(__name__)
 TABLE_ROWS = 60  # more classes than this are shown by the best and the worst in the log; the files hold all
