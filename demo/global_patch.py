@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ovss.bulk.jobs import unique_stems
+from ovss.bulk.jobs import find_jobs
 from ovss.commands.arguments import Parser, add_model, add_pictures, predictor_of
 from ovss.files import write_atomic
 from ovss.heat import heat, heat_row, mark
-from ovss.images import ImageError, find_images, read_image
+from ovss.images import ImageError, read_image
 from ovss.visualize import INK, PAPER, contact_sheet
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ def parse_points(text: str) -> list[Point]:
 
 def draw_all(args: argparse.Namespace) -> int:
     """Draw a sheet for every input, as `ovss.bulk.run.segment` does its own work."""
-    paths = find_images(args.input)
+    jobs = [job for job in find_jobs(args.input) if not job.is_video]
+    if not jobs:
+        raise ValueError(f"--input {' '.join(args.input)}: films alone, expected pictures")
 
     from cliptrase.global_patch import look, spread_points
 
@@ -71,15 +73,15 @@ def draw_all(args: argparse.Namespace) -> int:
     predictor = predictor_of(args)
     output = Path(args.output)
     broken = 0
-    for path, stem in zip(paths, unique_stems(paths), strict=True):
+    for path, stem in jobs:
         try:
             image = read_image(path)
+            points = args.points or [(x, y) for y, x in spread_points(*image.shape[:2])]
+            sheet = draw_sheet(image, points, look(predictor, image, points, str(path)))
         except ImageError as error:
             broken += 1
-            print(f"ovss: skipped: {error}", file=sys.stderr)
+            print(f"ovss: skipped: {path}: {str(error).removeprefix(f'{path}: ')}", file=sys.stderr)
             continue
-        points = args.points or [(x, y) for y, x in spread_points(*image.shape[:2])]
-        sheet = draw_sheet(image, points, look(predictor, image, points, str(path)))
         output.mkdir(parents=True, exist_ok=True)
         target = output / f"{stem}_global_patch.jpg"
         write_atomic(target, partial(sheet.save, format="JPEG", quality=92, subsampling=0))

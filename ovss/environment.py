@@ -1,7 +1,9 @@
 """What this installation is: versions, devices, engine, extras, caches. For `ovss info` and for reports of problems."""
 
 import importlib.metadata
+import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -27,8 +29,8 @@ def environment() -> dict[str, str | list[str]]:
         "extras": _extras(),
         "devices": _devices(),
         "cpu threads": str(torch.get_num_threads()),
-        "cache": _folder(cache_folder()),
-        "data sets": _folder(root()),
+        "cache": _there(cache_folder(), f" ({_size(cache_folder()) / 2**20:.0f} MiB)"),
+        "data sets": _there(root()),
         "offline": "yes (HF_HUB_OFFLINE)" if offline() else "no",
     }
 
@@ -56,9 +58,15 @@ def _devices() -> list[str]:
     return [*names, f"cpu {torch.backends.cpu.get_cpu_capability()}"]
 
 
-def _folder(path: Path) -> str:
-    """The folder with the size of what is in it."""
-    if not path.is_dir():
-        return f"{path} (not there)"
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return f"{path} ({size / 2**20:.0f} MiB)"
+def _there(path: Path, told: str = "") -> str:
+    return f"{path}{told if path.is_dir() else ' (not there)'}"
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files in it; other programs may remove some meanwhile."""
+    size = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                size += os.stat(os.path.join(path, name)).st_size
+    return size

@@ -49,7 +49,9 @@ def from_pil(image: Image.Image) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an opened picture, as `read_image` shows it. Raises ImageError."""
     try:
         check_size(image)
-        return _decode(image.copy())
+        own = image.copy()
+        own.format = image.format  # which a copy forgets; what 16-bit values mean depends on it
+        return _decode(own)
     except Exception as error:
         raise ImageError(f"a picture of mode {image.mode}: {error or type(error).__name__}") from error
 

@@ -12,7 +12,7 @@ from ovss import hub
 from ovss.clip.model import ASSETS
 from ovss.model_names import config_path, is_name
 from ovss.predictor import Predictor
-from ovss.vocabulary import Vocabulary
+from ovss.vocabulary import Vocabulary, Words
 from ovss.weights.store import published_path
 
 # Trained models that are in the package, in place of the config that trains them.
@@ -27,7 +27,7 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
-    vocabulary: Vocabulary | Sequence[str] | str | None = None,
+    vocabulary: Words | None = None,
     opts: Sequence[str] = (),
 ) -> Predictor:
     """Build a model and load its weights.

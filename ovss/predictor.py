@@ -17,7 +17,7 @@ from ovss.cache import key_of
 from ovss.images import from_pil, read_image
 from ovss.labels import answered_labels
 from ovss.segmentation import Segmentation
-from ovss.vocabulary import Vocabulary
+from ovss.vocabulary import Vocabulary, Words
 
 # Scores of all classes at a photo's full size need K*H*W floats (847 classes, 12 megapixels: 40 GB). A segmentor that
 # finds labels by way of them is asked, above this many values (1 GiB), for a smaller answer of the same shape, and its
@@ -26,7 +26,6 @@ MAX_SCORES = 2**28
 NO_WORDS = "no words to look for: give a vocabulary (--vocabulary), 'cat, wall' or a class file"
 
 Picture: TypeAlias = np.ndarray | Image.Image | str | os.PathLike
-Words: TypeAlias = Vocabulary | Sequence[str] | str
 
 
 class Predictor:

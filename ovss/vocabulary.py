@@ -3,10 +3,14 @@
 Background words are asked for one by one and answered as one last class, "background".
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from os import PathLike
 from pathlib import Path
+from typing import TypeAlias
 
 from ovss.class_file import read_class_file, split_words
 
@@ -18,8 +22,9 @@ class Vocabulary:
     """K classes. `synonyms[k]` holds all phrasings of class k, its name first; `background` may be empty.
 
     Raises:
-        ValueError: no class at all, an empty word, or a class that occurs twice. Classes may share a name as long as
-            their synonyms differ (ADE-847 has "screen, crt screen" and "screen, silver screen").
+        ValueError: no class at all, an empty word, a word of several lines, or a class that occurs twice, in upper or
+            lower case: CLIP reads both alike. Classes may share a name as long as their synonyms differ (ADE-847 has
+            "screen, crt screen" and "screen, silver screen").
     """
 
     synonyms: tuple[tuple[str, ...], ...]
@@ -32,12 +37,14 @@ class Vocabulary:
         for index, phrasings in enumerate(self.synonyms):
             if not phrasings or not all(word.strip() for word in phrasings):
                 raise ValueError(f"class {index} of the vocabulary has an empty word: {phrasings!r}")
-            if phrasings in seen:
+            read = tuple(word.lower() for word in phrasings)
+            if read in seen:
                 words = ", ".join(phrasings)
-                raise ValueError(
-                    f"the vocabulary names {words!r} twice, as class {seen[phrasings]} and as class {index}"
-                )
-            seen[phrasings] = index
+                raise ValueError(f"the vocabulary names {words!r} twice, as class {seen[read]} and as class {index}")
+            seen[read] = index
+        for word in (*chain.from_iterable(self.synonyms), *self.background):
+            if len(word.splitlines()) > 1:
+                raise ValueError(f"the vocabulary has a word of several lines, {word!r}: give them one by one")
         if not all(word.strip() for word in self.background):
             raise ValueError(f"the vocabulary has an empty background word: {self.background!r}")
         if self.background and BACKGROUND in self.names:
@@ -102,17 +109,25 @@ class Vocabulary:
             raise ValueError(f"class file {path}: {error}") from error
 
     @classmethod
-    def parse(cls, spec: "str | Sequence[str] | Vocabulary") -> "Vocabulary":
-        """Read what a user gives: a vocabulary, a list of words, a path to a class file, or a comma list of words."""
+    def parse(cls, spec: "Words") -> "Vocabulary":
+        """Read what a user gives: a vocabulary, a list of words, a class file, or words with commas or lines between.
+
+        A string that ends in .json or .txt is the path of a class file.
+        """
         if isinstance(spec, Vocabulary):
             return spec
+        if isinstance(spec, PathLike):
+            return cls.from_file(Path(spec))
         if not isinstance(spec, str):
             return cls.from_words(spec)
         if spec.lower().endswith((".json", ".txt")):
             return cls.from_file(spec)
-        words = spec.split(",")
+        words = re.split(r"[,\n]", spec)
         if any(not word.strip() for word in words):
             raise ValueError(
                 f"an empty word in the vocabulary {spec!r}: give words separated by commas, such as 'cat, wall'"
             )
         return cls.from_words(words)
+
+
+Words: TypeAlias = Vocabulary | Sequence[str] | str | PathLike

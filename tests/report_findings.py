@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from ovss.metrics import ConfusionMatrix, scores
+from ovss.palette import palette
 from ovss.report.examples import Examples, shown_example
 from ovss.report.findings import Findings
 from ovss.results import SUMMARY
-from ovss.visualize import palette
 
 IGNORE = 255
 

@@ -17,7 +17,7 @@ from ovss.datasets.check import class_names, look, mistake, read_pair
 from ovss.datasets.preparations import PREPARATIONS
 from ovss.datasets.table import BENCHMARKS
 from ovss.images import read_image
-from ovss.visualize import palette
+from ovss.palette import palette
 
 ROWS = {row.name: row for row in BENCHMARKS}
 VOC = ROWS["voc_20_val"]

@@ -18,12 +18,15 @@ ROOT = Path(__file__).parent.parent
 
 def test_info_says_what_is_there(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("OVSS_CACHE", str(tmp_path))
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "none"))
     (tmp_path / "a").write_bytes(bytes(3 * 2**20))
+    (tmp_path / "gone").symlink_to("nowhere")
     assert main(["info", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["ovss"] == ovss.__version__
     assert told["engine"].startswith(("lite", "detectron2"))
     assert told["cache"] == f"{tmp_path} (3 MiB)"
+    assert told["data sets"] == f"{tmp_path}/none (not there)"
     assert any(line.startswith("torch ") for line in told["packages"])
     assert told["devices"][-1].startswith("cpu ")
     assert main(["info"]) == 0

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,14 @@ def test_metadata_of_other_files(tmp_path):
     package.save(package.helper.make_model(graph), tmp_path / "other.onnx")
     with pytest.raises(ValueError, match="was not written by ovss export"):
         read_metadata(tmp_path / "other.onnx")
+    for name in ("broken.onnx", "broken.pt2"):
+        (tmp_path / name).write_bytes(b"\xff no model")
+        with pytest.raises(ValueError, match=rf"exported model .*{name} cannot be read: "):
+            read_metadata(tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "bomb.pt2", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/extra/ovss.json", bytes(2**24 + 1))
+    with pytest.raises(ValueError, match="16777217 bytes of metadata, more than the 16777216 that there can be"):
+        read_metadata(tmp_path / "bomb.pt2")
     torch.save({}, tmp_path / "other.pt2")
     with pytest.raises(ValueError, match="was not written by ovss export"):
         read_metadata(tmp_path / "other.pt2")

@@ -69,11 +69,11 @@ def test_the_embedded_model_by_its_name(tmp_path):
             ["--model", "absent.safetensors", "--format", "released", "--output", "model.pt"],
             "the name must end in .pth",
         ),
-        (
-            ["--model", "absent.safetensors", "--vocabulary", "cat"],
-            "--vocabulary: a released checkpoint takes any words",
-        ),
-        (["--model", "a.safetensors", "--size", "64", "64"], "--size: a released checkpoint takes any words"),
+        (["--model", "a.safetensors", "--vocabulary", "cat"], "--vocabulary: a released checkpoint is the weights"),
+        (["--model", "a.safetensors", "--size", "64", "64"], "--size: a released checkpoint is the weights"),
+        (["--model", "a.safetensors", "--device", "cpu"], "--device: a released checkpoint is the weights"),
+        (["--model", "a.safetensors", "--dtype", "float16"], "--dtype: a released checkpoint is the weights"),
+        (["--model", "a.safetensors", "--no-check"], "--no-check: a released checkpoint is the weights"),
     ],
 )
 def test_mistakes_leave_nothing(arguments, message, tmp_path, monkeypatch, capsys):

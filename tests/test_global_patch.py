@@ -1,6 +1,7 @@
 """The global-patch picture: maps against hand-written ones, the overlap, and the demo as a user meets it."""
 
 import importlib.util
+import io
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from cliptrase.global_patch import (
 )
 from cliptrase.model import CLIPtrase
 from ovss.clip.model import ASSETS
+from ovss.images import ImageError
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "demo/global_patch.py"
@@ -180,10 +182,15 @@ def test_sheets_of_any_shape_have_a_place_for_everything(demo, size):
 def hub(monkeypatch, model):
     """Replace the building of models by a small random CLIP; "other.yaml" builds something else."""
 
+    def transform(picture):
+        if min(picture.shape[:2]) == 1:
+            raise ImageError("too thin to be resized")
+        return picture
+
     def build_predictor(config_file, opts, vocabulary, device):
         inner = model if config_file == "good.yaml" else torch.nn.Identity()
         segmentor = types.SimpleNamespace(model=inner)
-        return types.SimpleNamespace(segmentor=segmentor, transform=lambda picture: picture)
+        return types.SimpleNamespace(segmentor=segmentor, transform=transform)
 
     monkeypatch.setattr("ovss.hub.build_predictor", build_predictor)
 
@@ -203,12 +210,25 @@ def arguments(*inputs: object, output: Path, config: str = "good.yaml", more=())
 
 def test_a_broken_picture_is_skipped_and_the_others_are_drawn(demo, hub, photo, tmp_path, capsys):
     (photo.parent / "broken.png").write_text("no picture")
+    (photo.parent / "film.mp4").write_text("no picture either")
+    Image.new("RGB", (1, 9)).save(photo.parent / "thin.png")
     assert demo.main(arguments(photo.parent, output=tmp_path / "new/out")) == 1
     assert os.listdir(tmp_path / "new/out") == ["photo_global_patch.jpg"]
     output = capsys.readouterr()
     assert output.out == f"{tmp_path}/new/out/photo_global_patch.jpg\n"
-    (line,) = output.err.splitlines()
-    assert line.startswith(f"ovss: skipped: {photo.parent}/broken.png: not a readable picture")
+    broken, thin = output.err.splitlines()
+    assert broken.startswith(f"ovss: skipped: {photo.parent}/broken.png: not a readable picture")
+    assert thin == f"ovss: skipped: {photo.parent}/thin.png: too thin to be resized"
+
+
+def test_a_list_on_standard_input(demo, hub, photo, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{photo}\n".encode())))
+    assert demo.main(arguments("-", output=tmp_path / "out")) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/out/photo_global_patch.jpg\n"
+    film = tmp_path / "film.mp4"
+    film.touch()
+    assert demo.main(arguments(film, output=tmp_path / "out")) == 2
+    assert capsys.readouterr().err == f"ovss: error: --input {film}: films alone, expected pictures\n"
 
 
 def test_one_column_for_each_point(demo, hub, photo, tmp_path):

@@ -18,8 +18,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from ovss.hub import global_patch
 from ovss.page.intake import MAX_DECODED
 from ovss.page.systems import System, load_systems
+from ovss.palette import palette
 from ovss.scenes import split_scene
-from ovss.visualize import palette
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="no chromium or chrome in the path")]

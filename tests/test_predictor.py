@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ovss import predictor as predictor_module
-from ovss.images import ImageError
+from ovss.images import ImageError, from_pil, read_image
 from ovss.predictor import Predictor
 from ovss.vocabulary import Vocabulary
 
@@ -163,6 +163,14 @@ def test_a_pil_image_is_read_as_its_file_would_be(tmp_path):
     predict = Predictor(by_colour, lambda image: image, WORDS)
     np.testing.assert_array_equal(predict(clear).image, predict(tmp_path / "a.png").image)
     np.testing.assert_array_equal(predict(clear).image, np.full((4, 6, 3), 255))
+
+
+@pytest.mark.parametrize("suffix", ["png", "pgm", "tif"])
+def test_a_pil_image_of_sixteen_bits_is_read_as_its_file_would_be(tmp_path, suffix):
+    path = tmp_path / f"grey.{suffix}"
+    Image.fromarray(np.arange(0, 65536, 256, dtype=np.uint16).reshape(16, 16)).save(path)
+    with Image.open(path) as opened:
+        np.testing.assert_array_equal(from_pil(opened), read_image(path))
 
 
 def test_logits_are_all_scores_and_labels_their_argmax(picture):

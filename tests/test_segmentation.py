@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from ovss.palette import palette
 from ovss.segmentation import Segmentation
-from ovss.visualize import palette
 from ovss.vocabulary import Vocabulary
 
 CLASSES = ("red", "green", "blue")

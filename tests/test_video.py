@@ -14,8 +14,9 @@ from PIL import Image
 
 from ovss.bulk.jobs import Job
 from ovss.bulk.video import segment_video
+from ovss.palette import palette
 from ovss.predictor import Predictor
-from ovss.visualize import UNTINTED, legend, palette
+from ovss.visualize import UNTINTED, legend
 from ovss.vocabulary import Vocabulary
 
 WORDS = Vocabulary.parse("red, green, blue")

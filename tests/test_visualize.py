@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from ovss.visualize import _shorten, contact_sheet, label_png, overlay, palette
+from ovss.palette import palette
+from ovss.visualize import _shorten, contact_sheet, label_png, overlay
 
 NAMES = ["cat", "wall", "sky"]
 PACK = np.array([65536, 256, 1])  # an RGB colour as one number
@@ -40,6 +41,12 @@ def test_palette_cannot_be_spoilt_by_its_user():
     first = palette(3)
     first[:] = 0
     assert palette(3).any()
+
+
+@pytest.mark.parametrize("opacity", [60, -0.1, 1.01])
+def test_an_opacity_is_a_share(opacity):
+    with pytest.raises(ValueError, match=rf"opacity {opacity}: give 0, the picture alone, to 1"):
+        overlay(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), int), NAMES, opacity=opacity)
 
 
 def test_overlay_blends_by_opacity():

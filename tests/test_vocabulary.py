@@ -29,6 +29,12 @@ def test_files(tmp_path):
     assert full.classes == ("wall", "sofa", "background")
     assert full.synonyms[1] == ("sofa", "couch")
     assert Vocabulary.parse(str(tmp_path / "words.txt")).synonyms == (("cat",), ("car", "auto"))
+    assert Vocabulary.parse(tmp_path / "words.txt").synonyms == (("cat",), ("car", "auto"))
+
+
+def test_lines_separate_words_as_commas_do():
+    """As of "$(cat words.txt)", whichever system wrote the file."""
+    assert Vocabulary.parse("cat\r\ndog, red wall\nsky").classes == ("cat", "dog", "red wall", "sky")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +66,8 @@ def test_unknown_treatment():
         (["cat", "  "], "class 1 of the vocabulary has an empty word"),
         (["car,"], "class 0 of the vocabulary has an empty word"),
         ("cat, dog, cat", "names 'cat' twice, as class 0 and as class 2"),
+        ("cat, Cat", "names 'Cat' twice, as class 0 and as class 1"),
+        (["cat\ndog"], r"a word of several lines, 'cat\\ndog'"),
         ([3], "a class must be a word, not 3"),
         ("nowhere.json", "class file nowhere.json: cannot be read"),
     ],

@@ -13,7 +13,7 @@ from typing import Any
 from ovss.class_file import ClassFile, read_class_file
 from ovss.datasets.pairs import pair_by_stem
 from ovss.datasets.table import BENCHMARKS, Benchmark, root
-from ovss.visualize import palette
+from ovss.palette import palette
 from ovss.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)

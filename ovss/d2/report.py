@@ -13,10 +13,10 @@ from torch import Tensor
 from ovss import __version__
 from ovss.d2.api import ENGINE, CfgNode, MetadataCatalog
 from ovss.d2.protocol import describe
+from ovss.palette import palette
 from ovss.report.examples import Example, Examples, shown_example
 from ovss.report.findings import Findings
 from ovss.results import Evaluation
-from ovss.visualize import palette
 
 
 def keep(examples: Examples, batched_input: dict[str, Any], prediction: Tensor, target: Tensor, score: float) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # The name of the entry in ONNX's metadata_props, and of the extra file in a .pt2.
 ENTRY = "ovss"
 EXTRA_FILE = "ovss.json"
+MAX_BYTES = 2**24  # of it in a .pt2: ten thousand words take less than one
 IMAGES, SCORES, LABELS = "images", "scores", "labels"
 
 
@@ -44,12 +45,15 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     """The metadata of a file that `ovss export` wrote, .onnx or .pt2; nothing in it is run.
 
     Raises:
-        ValueError: no such file, or one without such metadata.
+        ValueError: no such file, a broken one, or one without such metadata.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"exported model {path}: no such file")
-    text = _of_program(path) if path.suffix == ".pt2" else _of_onnx(path)
+    try:
+        text = _of_program(path) if path.suffix == ".pt2" else _of_onnx(path)
+    except Exception as error:  # protobuf's and zipfile's own, which share nothing
+        raise ValueError(f"exported model {path} cannot be read: {error or type(error).__name__}") from error
     if text is None:
         raise ValueError(f"{path} was not written by ovss export: it has no metadata {ENTRY!r}")
     return json.loads(text)
@@ -64,5 +68,7 @@ def _of_onnx(path: Path) -> str | None:
 
 def _of_program(path: Path) -> str | None:
     with zipfile.ZipFile(path) as archive:
-        found = [name for name in archive.namelist() if name.endswith(f"/{EXTRA_FILE}")]
+        found = [entry for entry in archive.infolist() if entry.filename.endswith(f"/{EXTRA_FILE}")]
+        if found and found[0].file_size > MAX_BYTES:
+            raise ValueError(f"{found[0].file_size} bytes of metadata, more than the {MAX_BYTES} that there can be")
         return archive.read(found[0]).decode() if found else None

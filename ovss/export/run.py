@@ -31,7 +31,7 @@ def export(args: argparse.Namespace) -> int:
     output = Path(args.output)
     kind = chosen_format(args.format, output)
     if kind == "released":
-        refuse_fixed_parts(args)
+        refuse_unused(args)
         export_released(args.model or args.config_file, args.weights, args.opts, output)
         return 0
     require_torch()
@@ -74,11 +74,14 @@ def chosen_format(asked: str | None, output: Path) -> str:
     return asked
 
 
-def refuse_fixed_parts(args: argparse.Namespace) -> None:
-    """Raise ValueError for words or a size, of which a checkpoint holds none."""
-    for option, value in (("--vocabulary", args.vocabulary), ("--size", args.size)):
-        if value is not None:
-            raise ValueError(f"{option}: a released checkpoint takes any words and pictures; leave it out")
+def refuse_unused(args: argparse.Namespace) -> None:
+    """Raise ValueError for options that mean nothing to a checkpoint."""
+    given = {option: getattr(args, option) is not None for option in ("vocabulary", "size", "device", "dtype")}
+    for option, is_given in {**given, "no-check": not args.check}.items():
+        if is_given:
+            raise ValueError(
+                f"--{option}: a released checkpoint is the weights as they are, for any words; leave it out"
+            )
 
 
 def write(fixed: Fixed, kind: str, path: Path, metadata: str) -> None:

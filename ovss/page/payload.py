@@ -13,8 +13,9 @@ from PIL import Image
 
 from ovss.heat import HEAT, heat, heat_row
 from ovss.page.systems import Run, System
+from ovss.palette import palette
 from ovss.segmentation import Segmentation
-from ovss.visualize import UNTINTED, palette, resize_labels
+from ovss.visualize import UNTINTED, resize_labels
 from ovss.vocabulary import BACKGROUND
 
 MAX_SHOWN = 1000  # pixels, the long side of what the browser gets
