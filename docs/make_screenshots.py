@@ -1,32 +1,37 @@
-"""Draw the pictures of the web page that docs/ shows: start it with the embedded models, use it, photograph it.
+"""Photograph what docs/ shows in a browser: the web page in use, with the embedded models, and a report of scores.
 
-    python docs/make_screenshots.py                 # writes docs/images/app*.jpg
+    python docs/make_screenshots.py                 # writes docs/images/app*.jpg and report.jpg
 
 Needs Chromium or Chrome in the path and `pip install -e '.[test]'`; no network.
 """
 
 import argparse
+import io
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, expect, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 SIZE = {"width": 1400, "height": 920}
 EXAMPLE, CLASS, PATCH = 2, "purple square", (0.68, 0.42)  # of the drawn scenes; a class of it; a place on that
+# Of the picture of a report, in pixels of its page: a column, the line between both, what is shown of the confusion.
+COLUMN, GAP, LINE, MATRIX = (1000, 1330), 3, (200, 206, 214), 670
 PATIENCE = 120_000  # ms
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Draw docs/images/app*.jpg.")
+    parser = argparse.ArgumentParser(description="Draw docs/images/app*.jpg and report.jpg.")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/images", metavar="FOLDER")
     folder = parser.parse_args().output
     browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -44,6 +49,9 @@ def main() -> int:
             path = folder / f"{name}.jpg"
             page.screenshot(path=path, type="jpeg", quality=85)
             print(path)
+        path = folder / "report.jpg"
+        report(browser).save(path, quality=75)
+        print(path)
         browser.close()
     return 0
 
@@ -86,6 +94,22 @@ def patches(page: Page) -> None:
     grid.click(position={"x": PATCH[0] * box["width"], "y": PATCH[1] * box["height"]})
     expect(page.locator("#patches")).not_to_have_attribute("data-place", before)
     page.mouse.move(1, 1)
+
+
+def report(browser: Browser) -> Image.Image:
+    """The beginning of the report of an evaluation, and beside it the worst classes and the worst pictures."""
+    width, height = COLUMN
+    page = browser.new_page(viewport={"width": width, "height": height})
+    sheet = Image.new("RGB", (2 * width + GAP, height), LINE)
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["eval", "--config-file", "quickstart/cliptrase", "MODEL.DEVICE", "cpu", "OUTPUT_DIR", folder]
+        subprocess.run([sys.executable, "-m", "ovss", *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        page.goto(f"file://{folder}/inference/scenes_val.html")
+        sheet.paste(Image.open(io.BytesIO(page.screenshot())))
+        for heading, top in (("worst classes", 0), ("Worst 1", MATRIX)):
+            page.get_by_role("heading", name=heading).evaluate("element => element.scrollIntoView()")
+            sheet.paste(Image.open(io.BytesIO(page.screenshot())), (width + GAP, top))
+    return sheet.resize((SIZE["width"], round(SIZE["width"] * height / (2 * width + GAP))), Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":
