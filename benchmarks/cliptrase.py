@@ -25,7 +25,6 @@ from benchmarks.measure import add_options, exit_code, measure
 from benchmarks.roofline import DTYPES
 from benchmarks.workers import Row, Work
 
-PHOTO = (640, 962)  # of the Detectron2 version, which takes pictures of any shape
 CONFIGS = {"224": "vitb16_224", "336": "vitb16_336", "d2": "vitb16_d2"}
 BASELINES = {"plain CLIP": "clip", "MaskCLIP": "maskclip"}
 
@@ -43,7 +42,7 @@ def make(config: str, part: str, args: argparse.Namespace) -> Work:
     model = cliptrase.d2.CLIPtrase.from_config(cfg)["model"].to(args.device).eval()
     text = made_text(args.words, model.clip.visual.proj.shape[1], args.device)
     side = cfg.INPUT.MIN_SIZE_TEST
-    size = (side, side) if cfg.INPUT.CENTER_CROP_TEST else PHOTO
+    size = (side, side) if cfg.INPUT.CENTER_CROP_TEST else tuple(args.photo)
     picture = photo_tensor(*size).to(args.device) / 255
     picture = fit(picture, model.size_divisibility, cfg.INPUT.SIZE_FIT, model.pixel_mean)
     images = picture.expand(args.batch, -1, -1, -1).contiguous()
@@ -72,10 +71,13 @@ def rows(args: argparse.Namespace) -> list[Row]:
     for version in args.versions:
         config = CONFIGS[version]
         if version == "d2":
-            add("640 x 962: CLIPtrase, Detectron2 version", config, "labels")
-            add("640 x 962: the same, scores of all words", config, "scores")
-            theirs = partial(official_cliptrase.detectron2_version, args.official, args.device, args.words, PHOTO)
-            name = "640 x 962: the authors' Detectron2 version, scores"
+            photo = f"{args.photo[0]} x {args.photo[1]}"
+            add(f"{photo}: CLIPtrase, Detectron2 version", config, "labels")
+            add(f"{photo}: the same, scores of all words", config, "scores")
+            theirs = partial(
+                official_cliptrase.detectron2_version, args.official, args.device, args.words, tuple(args.photo)
+            )
+            name = f"{photo}: the authors' Detectron2 version, scores"
         else:
             add(f"{version}: CLIP image tower", config, "tower")
             if version == "224":
@@ -96,6 +98,8 @@ def main() -> None:
     add_options(parser, runs=7)
     parser.add_argument("--words", type=int, default=150)
     parser.add_argument("--versions", nargs="+", choices=CONFIGS, default=list(CONFIGS))
+    sides = "H and W of the photo that the Detectron2 version answers, which takes any shape"
+    parser.add_argument("--photo", nargs=2, type=int, default=[640, 962], metavar="PX", help=sides)
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=["float32"])
     parser.add_argument("--batch", type=int, default=1, help="pictures at once; figures are of one")
     parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="other settings of all rows")

@@ -55,14 +55,14 @@ def test_cat_seg_beside_peers_that_are_not_there(tmp_path):
 
 
 def test_cliptrase(tmp_path):
-    options = ["--versions", "d2", "--words", "4", "--opts", "MODEL.CLIP.NAME", "tiny"]
+    options = ["--versions", "d2", "--photo", "80", "120", "--words", "4", "--opts", "MODEL.CLIP.NAME", "tiny"]
     done = run("cliptrase", *SMALL, *options, "--json", str(tmp_path / "x.json"))
     assert done.returncode == 0, done.stderr
-    names = ["640 x 962: CLIPtrase, Detectron2 version", "640 x 962: the same, scores of all words"]
+    names = ["80 x 120: CLIPtrase, Detectron2 version", "80 x 120: the same, scores of all words"]
     labels, scores = measured(done, tmp_path / "x.json", names)
     assert labels["flops"] == scores["flops"] > 0
     # Of every pixel 4 scores of 4 bytes, or a label of 8 and a score of 4.
-    assert scores["least_bytes"] - labels["least_bytes"] == 640 * 962 * (16 - 12)
+    assert scores["least_bytes"] - labels["least_bytes"] == 80 * 120 * (16 - 12)
 
 
 def test_text(tmp_path):
