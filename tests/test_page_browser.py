@@ -291,6 +291,19 @@ def test_mistakes_are_told_and_the_page_goes_on(page):
     assert page.title() == "ovss: open-vocabulary segmentation"
 
 
+def test_an_answer_that_cannot_be_shown_is_told_and_the_next_is_shown(page):
+    """As where the browser has no memory left for a picture, once."""
+    page.evaluate(
+        "() => { const {decode} = Image.prototype;"
+        "Image.prototype.decode = async () => { Image.prototype.decode = decode; throw new Error('no room'); } }"
+    )
+    page.locator("#segment").click()
+    expect(page.locator("#viewer .trouble")).to_have_text("the browser could not show the answer (no room): try again")
+    page.locator("#segment").click()
+    expect(page.locator("#viewer [data-run]")).to_be_visible()
+    expect(page.locator("#viewer .trouble")).to_be_hidden()
+
+
 def test_names_are_text_on_the_page(open_page, tmp_path):
     hostile = [HOSTILE, "<script>document.title = 'broken'</script>", "`${document.title='broken'}`", "{{value}}", "猫"]
     words = [*hostile, "a\\b", "yellow circle", "sand"]

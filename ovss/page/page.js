@@ -7,10 +7,14 @@ const messages = {run: showRun, scores: showScores, patch: showPatch, error: ({t
 let turn = Promise.resolve();
 watch("value", () => {
   const message = props.value;
-  turn = turn.then(() => message && messages[message.kind](message));
+  turn = turn.then(() => message && messages[message.kind](message)).catch((error) => {
+    console.warn(error);
+    trouble(`the browser could not show the answer (${error.message}): try again`);
+  });
 });
 
 function trouble(words) {
+  if (words) state.asked = {};
   find(".trouble").hidden = !words;
   find(".trouble").textContent = words;
   element.classList.remove("busy");
