@@ -17,7 +17,7 @@ from ovss.page.examples import Example
 from ovss.page.intake import Picture, parse_words, read_picture
 from ovss.page.markup import message_html, preview_html
 from ovss.page.payload import Message, patch_message, run_message, scores_message
-from ovss.page.systems import Run, System, class_scores, compare, patch_maps
+from ovss.page.systems import Run, ScoreMaps, System, compare, patch_maps
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class Desk:
 
     def __init__(self, systems: tuple[System, System], samples: list[Example], folder: Path):
         self.systems, self.samples, self.folder = systems, samples, folder.resolve()
+        self.score_maps = ScoreMaps(systems)
 
     def upload(self, sent: str) -> list[Any]:
         """A file was sent: file, picture, its number, preview, message."""
@@ -71,7 +72,7 @@ class Desk:
 
         def answer(run: Run) -> Message:
             index = _whole(event, "index", len(run.classes))
-            return scores_message(self.systems, run, class_scores(self.systems, run), index)
+            return scores_message(self.systems, run, self.score_maps(run), index)
 
         return self._answer(run, answer)
 
