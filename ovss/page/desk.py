@@ -41,7 +41,7 @@ class Desk:
         try:
             if not path.is_relative_to(self.folder):
                 raise FileNotFoundError(path)
-            picture = read_picture(path.read_bytes(), path.name)
+            picture = read_picture(path)
         except FileNotFoundError:
             return [None, *AS_IT_WAS, message_html(GONE)]
         except Exception as error:

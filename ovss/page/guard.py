@@ -1,0 +1,61 @@
+"""What the page refuses whoever asks, before Gradio sees it. Imports Starlette, which comes with Gradio.
+
+Nothing is asked of any other machine: Gradio's own ways there are shut, and the browser is told to refuse them.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+
+# Gradio builds parts of the page from text, so that scripts of the page itself cannot be told from others; but nothing
+# comes from, or goes to, another address.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+)
+HEADERS = [(b"content-security-policy", POLICY.encode()), (b"x-content-type-options", b"nosniff")]
+# Routes by which Gradio would send a client to other machines, fetch from them in its name, or keep what it sends
+# where nothing removes it.
+SHUT = ("/file=http", "/proxy=", "/process_recording")
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+
+class Guard:
+    """An ASGI application, with `HEADERS` on its answers, without the routes that are `SHUT`."""
+
+    def __init__(self, application: Application):
+        self.application = application
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.application(scope, receive, send)
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *HEADERS]
+            await send(message)
+
+        try:
+            check(scope)
+        except HTTPException as refusal:
+            await PlainTextResponse(refusal.detail, refusal.status_code)(scope, receive, send_guarded)
+        else:
+            await self.application(scope, receive, send_guarded)
+
+
+def check(scope: MutableMapping[str, Any]) -> None:
+    """Raise HTTPException for a route that is shut."""
+    if any(route in scope["path"].lower() for route in SHUT):
+        raise HTTPException(403, "not from here")
+
+
+async def refuse_to_fetch(url: str, *args: Any, **kwargs: Any) -> None:
+    """Stands in for what Gradio fetches with: a client may give a file by an address, and Gradio would go there."""
+    raise ValueError(f"{url!r} is elsewhere: nothing is fetched from other machines")
