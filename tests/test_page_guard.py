@@ -1,4 +1,4 @@
-"""What the web page refuses: to ask other machines."""
+"""What the web page refuses: other sites, and to ask other machines."""
 
 import json
 import socket
@@ -6,12 +6,15 @@ import socket
 import pytest
 import safehttpx
 from page_process import app_arguments
+from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
 from ovss.page import server
 from ovss.page.desk import GONE
+from ovss.page.guard import is_foreign
 
 SITE = "http://localhost:7860"
+FORM = "multipart/form-data; boundary=B"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,20 @@ def client(folder):
         application = server.build(app_arguments(), folder, ["localhost"])
         with TestClient(application, SITE) as client:
             yield client
+
+
+def form(*contents: bytes) -> bytes:
+    """The body of an upload of files."""
+    head = b'--B\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    return b"".join(head + content + b"\r\n" for content in contents) + b"--B--\r\n"
+
+
+def send(client, body: bytes, **headers: str):
+    return client.post("/gradio_api/upload", content=body, headers={"Content-Type": FORM, **headers})
+
+
+def files(folder) -> int:
+    return sum(path.is_file() for path in folder.rglob("*"))
 
 
 @pytest.mark.parametrize("more", [{}, {"is_stream": True}, {"url": "https://example.com/b.png"}])
@@ -48,5 +65,45 @@ def test_an_address_for_a_picture_is_never_asked(client, monkeypatch, path, more
     assert not end["success"] or GONE in end["output"]["data"][-1]
 
 
+@pytest.mark.parametrize(
+    ("headers", "foreign"),
+    [
+        ({}, False),
+        ({"host": "localhost:7860", "origin": SITE}, False),
+        ({"host": "localhost:7860", "origin": SITE, "sec-fetch-site": "same-origin"}, False),
+        ({"host": "demo.example.org", "origin": "https://demo.example.org"}, False),
+        ({"host": "demo.example.org:443", "origin": "https://demo.example.org"}, False),
+        ({"host": "[::1]:7860", "origin": "http://[::1]:7860"}, False),
+        ({"host": "localhost:7860", "origin": "http://localhost:3000"}, True),
+        ({"host": "localhost:7860", "origin": "http://localhost"}, True),
+        ({"host": "demo.example.org", "origin": "https://evil.example"}, True),
+        ({"host": "demo.example.org", "origin": "https://demo.example.org.evil.example"}, True),
+        ({"host": "demo.example.org", "origin": "null"}, True),
+        ({"host": "demo.example.org", "sec-fetch-site": "cross-site"}, True),
+    ],
+)
+def test_who_is_another_site(headers, foreign):
+    assert is_foreign(Headers(headers)) == foreign
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": SITE}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+def test_another_site_can_send_nothing(client, folder, headers, status):
+    before = files(folder)
+    answer = send(client, form(json.dumps([headers, status]).encode()), **headers)
+    assert answer.status_code == status
+    assert files(folder) == before + (status == 200)
+    assert "Content-Security-Policy" in answer.headers
+    assert client.get("/", headers=headers).status_code == 200, "a link from there may lead here"
+
+
 def test_nothing_is_taken_that_nobody_would_remove(client):
-    assert client.post("/gradio_api/process_recording", content=b"x").status_code == 403
+    assert client.post("/gradio_api/process_recording", content=form(b"x")).status_code == 403

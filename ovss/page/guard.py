@@ -6,6 +6,7 @@ Nothing is asked of any other machine: Gradio's own ways there are shut, and the
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
@@ -20,6 +21,8 @@ HEADERS = [(b"content-security-policy", POLICY.encode()), (b"x-content-type-opti
 # Routes by which Gradio would send a client to other machines, fetch from them in its name, or keep what it sends
 # where nothing removes it.
 SHUT = ("/file=http", "/proxy=", "/process_recording")
+READING = ("GET", "HEAD", "OPTIONS")  # requests that change nothing
+PORTS = {"http": ":80", "https": ":443"}  # which an origin leaves out, and a proxy may not
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -51,9 +54,23 @@ class Guard:
 
 
 def check(scope: MutableMapping[str, Any]) -> None:
-    """Raise HTTPException for a route that is shut."""
+    """Raise HTTPException for a route that is shut, or another site's request."""
+    headers = Headers(scope=scope)
     if any(route in scope["path"].lower() for route in SHUT):
         raise HTTPException(403, "not from here")
+    if scope["method"] not in READING and is_foreign(headers):
+        raise HTTPException(403, "not for other sites")
+
+
+def is_foreign(headers: Headers) -> bool:
+    """Whether a browser says that a page of another host than the one that is asked has sent this.
+
+    What is no browser says nothing, and is not.
+    """
+    scheme, _, site = headers.get("origin", "").partition("://")
+    host = headers.get("host", "")
+    own = "origin" not in headers or site in (host, host.removesuffix(PORTS.get(scheme, "")))
+    return not own or headers.get("sec-fetch-site") == "cross-site"
 
 
 async def refuse_to_fetch(url: str, *args: Any, **kwargs: Any) -> None:
