@@ -16,6 +16,7 @@ from ovss.page.examples import PHOTO_WORDS, SCENES, examples
 from ovss.page.intake import Picture, parse_words
 from ovss.page.markup import examples_html
 from ovss.page.systems import MAP_SIDE, Run, ScoreMaps, load_systems, patch_maps
+from ovss.page.tidy import FULL
 from ovss.vocabulary import Vocabulary
 
 
@@ -122,6 +123,13 @@ def test_score_maps_of_all_users_are_bounded(systems):
     assert all((again[key] == second[key]).all() for key in again)
     small = ScoreMaps(systems, limit=1)
     assert small(runs[0]) is small(runs[0]), "the last are always kept"
+
+
+def test_a_full_folder_takes_no_more_results(desk, monkeypatch):
+    sample = desk.samples[0]
+    monkeypatch.setattr("ovss.page.desk.MAX_STORED", -1)
+    *_, message = desk.segment(sample.picture, sample.picture.number, sample.words, None)
+    assert FULL in message
 
 
 def test_a_patch(desk, systems):

@@ -1,4 +1,4 @@
-"""What the web page refuses: other sites, and to ask other machines."""
+"""What the web page refuses: other sites, large requests, more than it may store, and to ask other machines."""
 
 import json
 import socket
@@ -9,9 +9,11 @@ from page_process import app_arguments
 from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
-from ovss.page import server
+from ovss.page import guard, server
 from ovss.page.desk import GONE
-from ovss.page.guard import is_foreign
+from ovss.page.guard import MAX_BODY, is_foreign
+from ovss.page.intake import MAX_BYTES
+from ovss.page.tidy import FULL
 
 SITE = "http://localhost:7860"
 FORM = "multipart/form-data; boundary=B"
@@ -40,7 +42,7 @@ def form(*contents: bytes) -> bytes:
 
 
 def send(client, body: bytes, **headers: str):
-    return client.post("/gradio_api/upload", content=body, headers={"Content-Type": FORM, **headers})
+    return client.post(guard.UPLOAD, content=body, headers={"Content-Type": FORM, **headers})
 
 
 def files(folder) -> int:
@@ -105,5 +107,39 @@ def test_another_site_can_send_nothing(client, folder, headers, status):
     assert client.get("/", headers=headers).status_code == 200, "a link from there may lead here"
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["its length told", "streamed"])
+@pytest.mark.parametrize(
+    ("path", "limit"), [("/gradio_api/queue/join", MAX_BODY), (guard.UPLOAD, MAX_BODY + MAX_BYTES)]
+)
+def test_requests_have_a_limit(client, path, limit, streamed):
+    """An upload of many files, each of which would do; and words without end."""
+    body = form(*[bytes(2**20)] * 22) if path == guard.UPLOAD else b'{"data": ["' + b"x" * limit + b'"]}'
+    headers = {"Content-Type": FORM if path == guard.UPLOAD else "application/json"}
+    answer = client.post(path, content=iter([body]) if streamed else body, headers=headers)
+    assert answer.status_code == 413
+    assert "limit" in answer.text
+
+
+def test_what_says_that_it_is_too_large_is_not_even_read(tmp_path):
+    client = TestClient(guard.Guard(lambda *_: pytest.fail("it was"), tmp_path), SITE)
+    assert client.post("/", headers={"Content-Length": str(MAX_BODY + 1)}).status_code == 413
+
+
+def test_a_file_of_the_largest_size_fits(client):
+    assert send(client, form(bytes(MAX_BYTES))).status_code == 200
+
+
 def test_nothing_is_taken_that_nobody_would_remove(client):
     assert client.post("/gradio_api/process_recording", content=form(b"x")).status_code == 403
+
+
+def test_uploads_have_a_limit_together(client, folder, monkeypatch):
+    held = guard.stored(folder)
+    monkeypatch.setattr(guard, "MAX_STORED", held + MAX_BODY + MAX_BYTES)
+    assert send(client, form(b"the last")).status_code == 200
+    before = files(folder)
+    refused = send(client, form(b"one more"))
+    assert (refused.status_code, refused.text) == (503, FULL)
+    assert files(folder) == before
+    monkeypatch.setattr(guard, "MAX_STORED", held + 2 * (MAX_BODY + MAX_BYTES))
+    assert send(client, form(b"again")).status_code == 200, "none is counted as under way any more"

@@ -18,6 +18,7 @@ from ovss.page.intake import Picture, parse_words, read_picture
 from ovss.page.markup import message_html, preview_html
 from ovss.page.payload import Message, patch_message, run_message, scores_message
 from ovss.page.systems import Run, ScoreMaps, System, compare, patch_maps
+from ovss.page.tidy import FULL, MAX_STORED, stored
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class Desk:
         try:
             if picture is None or picture.number != chosen:
                 raise ValueError(NO_PICTURE)
+            if stored(self.folder) > MAX_STORED:
+                raise ValueError(FULL)
             run, found = compare(self.systems, picture, parse_words(words or ""))
             run.archive = write_archive(self.folder, found)
             shown = _sent(run_message(self.systems, run, found))

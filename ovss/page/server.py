@@ -86,7 +86,7 @@ def build(args: argparse.Namespace, folder: Path, hosts: Sequence[str]) -> Calla
         theme=plain,
         css=resources.files("ovss.page").joinpath("page.css").read_text("utf-8"),
     )
-    return Guard(TrustedHostMiddleware(application, hosts, www_redirect=False))
+    return Guard(TrustedHostMiddleware(application, hosts, www_redirect=False), folder)
 
 
 def known_hosts(connection: socket.socket, served_as: Sequence[str]) -> list[str]:
