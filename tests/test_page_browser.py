@@ -216,9 +216,35 @@ def test_global_patches(page, systems):
     numbers = re.findall(r"\d\.\d\d", page.locator(".overlap").inner_text())
     assert float(numbers[0]) == pytest.approx(maps.overlap_before, abs=0.011)
     assert float(numbers[1]) == pytest.approx(maps.overlap_after, abs=0.011)
+
+
+def test_a_patch_is_chosen_with_the_keyboard(page, systems):
+    """Arrow keys read in the browser, Enter asks the server."""
+    segment(page, WORDS, SCENE)
+    page.locator("#tab-patches").click()
+    expect(page.locator("#patches[data-place]")).to_be_visible()
+    rows, columns = global_patch().patch_grid(systems[1].predictor, SCENE)
+    result = systems[1].predictor.segment(SCENE, WORDS)
+    page.mouse.move(1, 1)
+    grid, told, asked = page.locator("#grid"), page.locator("#pointed"), []
+    page.on("request", lambda request: asked.append(request.url))
     grid.focus()
-    page.keyboard.press("ArrowDown")
-    expect(page.locator("#patches")).to_have_attribute("data-place", f"{4.5 / columns} {3.5 / rows}")
+    row, column = rows // 2, columns // 2  # of the middle, whose maps are there
+    for key, down, right in (("ArrowUp", -1, 0), ("ArrowUp", -1, 0), ("ArrowLeft", 0, -1)):
+        row, column = row + down, column + right
+        before = grid.evaluate("canvas => canvas.toDataURL()")
+        page.keyboard.press(key)
+        assert grid.evaluate("canvas => canvas.toDataURL()") != before, "another patch is framed"
+        y, x = int((row + 0.5) * 128 / rows), int((column + 0.5) * 128 / columns)
+        name, score = result.classes[result.labels[y, x]], float(result.scores[y, x])
+        assert told.inner_text().startswith(f"Row {row + 1}, column {column + 1}: {name} ")
+        assert float(told.inner_text().split()[-1]) == pytest.approx(score, abs=1.1e-3)
+    assert not asked
+    page.keyboard.press("Enter")
+    expect(page.locator("#patches")).to_have_attribute("data-place", f"{(column + 0.5) / columns} {(row + 0.5) / rows}")
+    assert asked
+    page.locator("#tab-patches").focus()
+    assert told.inner_text() == "Press a patch"
 
 
 def test_the_result_can_be_taken_home(page, systems):
@@ -263,6 +289,19 @@ def test_mistakes_are_told_and_the_page_goes_on(page):
     segment(page, WORDS, SCENE)
     expect(told).to_be_hidden()
     assert page.title() == "ovss: open-vocabulary segmentation"
+
+
+def test_an_answer_that_cannot_be_shown_is_told_and_the_next_is_shown(page):
+    """As where the browser has no memory left for a picture, once."""
+    page.evaluate(
+        "() => { const {decode} = Image.prototype;"
+        "Image.prototype.decode = async () => { Image.prototype.decode = decode; throw new Error('no room'); } }"
+    )
+    page.locator("#segment").click()
+    expect(page.locator("#viewer .trouble")).to_have_text("the browser could not show the answer (no room): try again")
+    page.locator("#segment").click()
+    expect(page.locator("#viewer [data-run]")).to_be_visible()
+    expect(page.locator("#viewer .trouble")).to_be_hidden()
 
 
 def test_names_are_text_on_the_page(open_page, tmp_path):

@@ -15,7 +15,8 @@ from ovss.page.desk import GONE, NO_PICTURE, NO_RUN, UNEXPECTED, Desk, explain, 
 from ovss.page.examples import PHOTO_WORDS, SCENES, examples
 from ovss.page.intake import Picture, parse_words
 from ovss.page.markup import examples_html
-from ovss.page.systems import MAP_SIDE, Run, class_scores, load_systems, patch_maps
+from ovss.page.systems import MAP_SIDE, Run, ScoreMaps, load_systems, patch_maps
+from ovss.page.tidy import FULL
 from ovss.vocabulary import Vocabulary
 
 
@@ -96,15 +97,39 @@ def test_scores_of_a_class(desk, systems):
         span = part["data"]["high"] - part["data"]["low"]
         read = part["data"]["low"] + (pixels[..., 1] * 256 + pixels[..., 2]) / 65535 * span
         assert np.abs(read - expected[1]).max() < 2e-3
-    assert class_scores(systems, run) is run.scores, "computed once"
+    assert desk.score_maps(run) is desk.score_maps(run), "computed once"
     assert desk.scores(run, event(index=1))["sent"] > shown["sent"]
 
 
 def test_score_maps_are_bounded_and_have_the_pictures_shape(systems):
     picture = Picture(np.zeros((300, 900, 3), np.uint8), "a.png")
     run = Run(picture, Vocabulary.parse("grass, sand"), {}, (1, 1))
-    for scores in class_scores(systems, run).values():
+    for scores in ScoreMaps(systems)(run).values():
         assert scores.shape == (2, MAP_SIDE // 3, MAP_SIDE)
+
+
+def test_score_maps_of_all_users_are_bounded(systems):
+    """Each run has 2 systems x 2 words x 10 x 20 pixels x 2 bytes = 1600 bytes: two fit, and others are made again."""
+    picture = Picture(np.zeros((10, 20, 3), np.uint8), "a.png")
+    runs = [Run(picture, Vocabulary.parse("grass, sand"), {}, (1, 1)) for _ in range(3)]
+    maps = ScoreMaps(systems, limit=3600)
+    first, second = maps(runs[0]), maps(runs[1])
+    assert maps(runs[0]) is first, "now the last that was asked for"
+    maps(runs[2])
+    assert maps.size == 3200
+    assert maps(runs[0]) is first
+    again = maps(runs[1])
+    assert again is not second
+    assert all((again[key] == second[key]).all() for key in again)
+    small = ScoreMaps(systems, limit=1)
+    assert small(runs[0]) is small(runs[0]), "the last are always kept"
+
+
+def test_a_full_folder_takes_no_more_results(desk, monkeypatch):
+    sample = desk.samples[0]
+    monkeypatch.setattr("ovss.page.desk.MAX_STORED", -1)
+    *_, message = desk.segment(sample.picture, sample.picture.number, sample.words, None)
+    assert FULL in message
 
 
 def test_a_patch(desk, systems):

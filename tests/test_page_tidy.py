@@ -4,7 +4,7 @@ import os
 import time
 
 from ovss.page import tidy as room
-from ovss.page.tidy import RESULTS_KEPT, UPLOADS_KEPT, tidied, tidy
+from ovss.page.tidy import LEAST, RESULTS_KEPT, UPLOADS_KEPT, stored, tidied, tidy
 
 NOW = 1_000_000.0
 
@@ -51,3 +51,13 @@ def test_it_goes_on_until_the_block_ends(tmp_path, monkeypatch):
     os.utime(path, (0, 0))
     time.sleep(0.05)
     assert path.exists()
+
+
+def test_what_is_stored_is_counted(tmp_path):
+    assert stored(tmp_path) == 0
+    (tmp_path / "a1").mkdir()
+    (tmp_path / "a1" / "large.png").write_bytes(bytes(3 * LEAST))
+    assert stored(tmp_path) == 4 * LEAST
+    (tmp_path / "a1" / "empty.png").touch()
+    assert stored(tmp_path) == 5 * LEAST, "files of no bytes fill a disk too"
+    assert stored(tmp_path / "gone") == 0

@@ -2,5 +2,5 @@
 
 `server` starts it, `layout` says what is where, `desk` what happens: `intake` reads what users give, `systems` runs the
 models, `payload` makes what goes to the browser, where viewer.html, *.js and page.css show it. Gradio is known to the
-first three alone.
+first three alone; `guard` stands before it.
 """

@@ -17,7 +17,8 @@ from ovss.page.examples import Example
 from ovss.page.intake import Picture, parse_words, read_picture
 from ovss.page.markup import message_html, preview_html
 from ovss.page.payload import Message, patch_message, run_message, scores_message
-from ovss.page.systems import Run, System, class_scores, compare, patch_maps
+from ovss.page.systems import Run, ScoreMaps, System, compare, patch_maps
+from ovss.page.tidy import FULL, MAX_STORED, stored
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Desk:
 
     def __init__(self, systems: tuple[System, System], samples: list[Example], folder: Path):
         self.systems, self.samples, self.folder = systems, samples, folder.resolve()
+        self.score_maps = ScoreMaps(systems)
 
     def upload(self, sent: str) -> list[Any]:
         """A file was sent: file, picture, its number, preview, message."""
@@ -40,7 +42,7 @@ class Desk:
         try:
             if not path.is_relative_to(self.folder):
                 raise FileNotFoundError(path)
-            picture = read_picture(path.read_bytes(), path.name)
+            picture = read_picture(path)
         except FileNotFoundError:
             return [None, *AS_IT_WAS, message_html(GONE)]
         except Exception as error:
@@ -58,6 +60,8 @@ class Desk:
         try:
             if picture is None or picture.number != chosen:
                 raise ValueError(NO_PICTURE)
+            if stored(self.folder) > MAX_STORED:
+                raise ValueError(FULL)
             run, found = compare(self.systems, picture, parse_words(words or ""))
             run.archive = write_archive(self.folder, found)
             shown = _sent(run_message(self.systems, run, found))
@@ -71,7 +75,7 @@ class Desk:
 
         def answer(run: Run) -> Message:
             index = _whole(event, "index", len(run.classes))
-            return scores_message(self.systems, run, class_scores(self.systems, run), index)
+            return scores_message(self.systems, run, self.score_maps(run), index)
 
         return self._answer(run, answer)
 

@@ -1,12 +1,12 @@
 """What users of the page give: a picture's file and a list of words, each within limits. Imports Pillow and numpy.
 
-Both come from strangers. A picture is read by `ovss.images` alone, from the bytes that were sent, and words are never
-taken for the name of a file.
+Both come from strangers. A picture is read by `ovss.images` alone, and words are never taken for the name of a file.
 """
 
 import re
 import secrets
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -36,16 +36,18 @@ class Picture:
     number: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
-def read_picture(content: bytes, name: str) -> Picture:
+def read_picture(path: Path) -> Picture:
     """Read a picture's file that was sent, scaled down to `MAX_PIXELS` where it is larger.
 
     Raises:
+        FileNotFoundError: it is not there.
         ImageError: no picture that `ovss.images` reads, or more than `MAX_DECODED` pixels.
         ValueError: more than `MAX_BYTES`.
     """
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"{name} has {len(content) / 2**20:.1f} MB, more than the limit of {MAX_BYTES // 2**20} MB")
-    pixels = read_image_bytes(content, name, MAX_DECODED)
+    name, count = path.name, path.stat().st_size
+    if count > MAX_BYTES:
+        raise ValueError(f"{name} has {count / 2**20:.1f} MB, more than the limit of {MAX_BYTES // 2**20} MB")
+    pixels = read_image_bytes(path.read_bytes(), name, MAX_DECODED)
     height, width = pixels.shape[:2]
     scale = (MAX_PIXELS / (height * width)) ** 0.5
     if scale >= 1:

@@ -1,16 +1,20 @@
 // The viewer: three views of one run. `element`, `props`, `watch` and `trigger` are the page's framework's.
 const find = (selector) => element.querySelector(selector);
-const state = {run: null, picture: null, panes: [], maps: [], opacity: 0.6, patch: null, asked: {}};
+const state = {run: null, picture: null, panes: [], maps: [], opacity: 0.6, patch: null, pointed: null, asked: {}};
 const messages = {run: showRun, scores: showScores, patch: showPatch, error: ({text}) => trouble(text)};
 
 // One after the other: a picture that takes long to decode must not come after a newer one.
 let turn = Promise.resolve();
 watch("value", () => {
   const message = props.value;
-  turn = turn.then(() => message && messages[message.kind](message));
+  turn = turn.then(() => message && messages[message.kind](message)).catch((error) => {
+    console.warn(error);
+    trouble(`the browser could not show the answer (${error.message}): try again`);
+  });
 });
 
 function trouble(words) {
+  if (words) state.asked = {};
   find(".trouble").hidden = !words;
   find(".trouble").textContent = words;
   element.classList.remove("busy");
@@ -37,7 +41,7 @@ async function showRun(run) {
   element.dataset.run = run.run;
   trouble("");
   drawLabels();
-  drawGrid();
+  pointCell();
   openView(find('[role="tab"][aria-selected="true"]').getAttribute("aria-controls"));
   if (element.getBoundingClientRect().top > 0.7 * window.innerHeight) element.scrollIntoView({behavior: "smooth"});
 }

@@ -1,6 +1,6 @@
-"""Starts the page and stops it: models, address, folder of temporary files. Gradio is imported when all else is right.
+"""Starts the page and stops it: models, address, folder of temporary files.
 
-Nothing is asked of any other machine: Gradio's own ways there are shut, and the browser is told to refuse them.
+Gradio is imported when all else is right.
 """
 
 import argparse
@@ -10,29 +10,15 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import resources, util
 from pathlib import Path
-from typing import Any
 
 from ovss.page.tidy import tidied
 
 NO_GRADIO = "ovss app needs Gradio: pip install 'ovss[demo]'"
 SETTINGS = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
-# Gradio builds parts of the page from text, so that scripts of the page itself cannot be told from others; but nothing
-# comes from, or goes to, another address.
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
-    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
-)
-HEADERS = [(b"content-security-policy", POLICY.encode()), (b"x-content-type-options", b"nosniff")]
-# Routes by which Gradio would fetch from other machines in a client's name.
-SHUT = ("/file=http", "/proxy=")
 SECONDS_TO_END = 2  # for answers that are under way when the page is stopped
-
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -73,12 +59,15 @@ def build(args: argparse.Namespace, folder: Path, hosts: Sequence[str]) -> Calla
     offline = any(system.name.startswith(OFFLINE) for system in systems)
 
     import gradio as gr
+    import safehttpx
     from fastapi import FastAPI
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+    from ovss.page.guard import Guard, refuse_to_fetch
     from ovss.page.intake import MAX_BYTES
     from ovss.page.layout import layout
 
+    safehttpx.get = refuse_to_fetch
     plain = gr.themes.Base(
         primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono="monospace"
     )
@@ -97,27 +86,7 @@ def build(args: argparse.Namespace, folder: Path, hosts: Sequence[str]) -> Calla
         theme=plain,
         css=resources.files("ovss.page").joinpath("page.css").read_text("utf-8"),
     )
-    return guarded(TrustedHostMiddleware(application, hosts, www_redirect=False))
-
-
-def guarded(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """The application with `HEADERS` on what it answers, and without the routes that are `SHUT`."""
-
-    async def answer(scope: Scope, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
-        if scope["type"] != "http":
-            return await application(scope, receive, send)
-
-        async def send_guarded(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *HEADERS]
-            await send(message)
-
-        if any(route in scope["path"].lower() for route in SHUT):
-            await send_guarded({"type": "http.response.start", "status": 403, "headers": []})
-            return await send({"type": "http.response.body", "body": b"not from here"})
-        return await application(scope, receive, send_guarded)
-
-    return answer
+    return Guard(TrustedHostMiddleware(application, hosts, www_redirect=False), folder)
 
 
 def known_hosts(connection: socket.socket, served_as: Sequence[str]) -> list[str]:

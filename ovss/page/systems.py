@@ -20,7 +20,8 @@ from ovss.predictor import Predictor
 from ovss.segmentation import Segmentation
 from ovss.vocabulary import Vocabulary
 
-MAP_SIDE = 384  # long side, in pixels, of the score maps of all classes, which are kept
+MAP_SIDE = 384  # long side, in pixels, of the score maps of all classes
+MAPS_KEPT = 2**29  # bytes of them, of all users together; those of one run are up to a quarter of it
 CAT_SEG, CLIPTRASE = "cat_seg", "cliptrase"  # the keys of the systems, which are the names of their packages
 TITLES = {CAT_SEG: "CAT-Seg", CLIPTRASE: "CLIPtrase"}
 ONE_PASS = ("TEST.AUG.ENABLED", "False")  # maps are of the picture as it is
@@ -62,15 +63,13 @@ class Run:
     """A picture, its words, and what is kept of what the systems found.
 
     `seconds` that each system took; `grid`, rows and columns of CLIPtrase's patches; `archive`, the zip file of the
-    result; `scores`, by key the map (K,h,w)
-    float16 of each class, once they were asked for.
+    result.
     """
 
     picture: Picture
     vocabulary: Vocabulary
     seconds: dict[str, float]
     grid: tuple[int, int]
-    scores: dict[str, np.ndarray] = field(default_factory=dict)
     archive: Path | None = None
     number: str = field(default_factory=lambda: secrets.token_hex(8))
 
@@ -93,16 +92,35 @@ def compare(
     return Run(picture, vocabulary, seconds, grid), found
 
 
-def class_scores(systems: tuple[System, System], run: Run) -> dict[str, np.ndarray]:
-    """By key the scores (K,h,w) of every class, in the picture's shape, `MAP_SIDE` a side at most; once for a run."""
-    if not run.scores:
+class ScoreMaps:
+    """The scores of every class, kept of as many of the last runs as `limit` bytes hold, and made again for others."""
+
+    def __init__(self, systems: tuple[System, System], limit: int = MAPS_KEPT):
+        self.systems, self.limit = systems, limit
+        self.kept: dict[str, dict[str, np.ndarray]] = {}  # by the runs' numbers; the last that was asked for is last
+
+    def __call__(self, run: Run) -> dict[str, np.ndarray]:
+        """By key the scores (K,h,w) float16, in the picture's shape, `MAP_SIDE` a side at most."""
+        maps = self.kept.pop(run.number, None) or self._made(run)
+        self.kept[run.number] = maps
+        while len(self.kept) > 1 and self.size > self.limit:
+            del self.kept[next(iter(self.kept))]
+        return maps
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is kept."""
+        return sum(scores.nbytes for maps in self.kept.values() for scores in maps.values())
+
+    def _made(self, run: Run) -> dict[str, np.ndarray]:
         height, width = run.picture.pixels.shape[:2]
         scale = min(1.0, MAP_SIDE / max(height, width))
         size = max(1, round(height * scale)), max(1, round(width * scale))
-        for system in systems:
+        maps = {}
+        for system in self.systems:
             scores = system.predictor.logits(run.picture.pixels, run.vocabulary, size)
-            run.scores[system.key] = scores.float().cpu().numpy().astype(np.float16)
-    return run.scores
+            maps[system.key] = scores.float().cpu().numpy().astype(np.float16)
+        return maps
 
 
 def patch_maps(systems: tuple[System, System], run: Run, place: tuple[float, float]) -> Any:

@@ -74,7 +74,7 @@ function readScores(x, y) {
 
 const grid = find("#grid");
 
-function drawGrid(pointed) {
+function drawGrid() {
   const [rows, columns] = state.run.grid;
   const scale = Math.max(1, DRAWN / Math.max(state.picture.naturalWidth, state.picture.naturalHeight));
   grid.width = Math.round(state.picture.naturalWidth * scale);
@@ -89,7 +89,7 @@ function drawGrid(pointed) {
   for (let column = 1; column < columns; column++) line(context, column * across, 0, column * across, grid.height);
   for (let row = 1; row < rows; row++) line(context, 0, row * down, grid.width, row * down);
   context.stroke();
-  const frames = [[pointed, "rgb(255 255 255 / 95%)", 3], [state.patch, "#ff8c1a", 5]];
+  const frames = [[state.pointed, "rgb(255 255 255 / 95%)", 3], [state.patch, "#ff8c1a", 5]];
   for (const [cell, colour, width] of frames) {
     if (!cell) continue;
     Object.assign(context, {strokeStyle: colour, lineWidth: width});
@@ -102,25 +102,40 @@ function line(context, fromX, fromY, toX, toY) {
   context.lineTo(toX, toY);
 }
 
-// A patch [row, column]: it is framed at once, and its maps come when the server has them.
+// A patch [row, column], or none, is pointed at: it is framed, and what CLIPtrase finds in its middle is told.
+function pointCell(cell) {
+  state.pointed = cell;
+  drawGrid();
+  if (!cell) return find("#pointed").replaceChildren("Press a patch");
+  const {values} = state.panes[1];
+  const place = placeOf(values, ...middleOf(cell));
+  const name = make("bdi", "", state.run.classes[values.labels[place]]);
+  find("#pointed").replaceChildren(`Row ${cell[0] + 1}, column ${cell[1] + 1}: `, name, ` ${shown(values.scores[place])}`);
+}
+
+// It is pressed: its maps come when the server has them.
 function choosePatch(cell) {
   state.patch = cell;
   drawGrid();
-  const [rows, columns] = state.run.grid;
-  ask("patch", {x: (cell[1] + 0.5) / columns, y: (cell[0] + 0.5) / rows});
+  const [x, y] = middleOf(cell);
+  ask("patch", {x, y});
 }
 
 const cellAt = (x, y) => [Math.floor(y * state.run.grid[0]), Math.floor(x * state.run.grid[1])];
-track(grid, (x, y) => state.run && drawGrid(x === undefined ? undefined : cellAt(x, y)));
+const middleOf = ([row, column]) => [(column + 0.5) / state.run.grid[1], (row + 0.5) / state.run.grid[0]];
+track(grid, (x, y) => state.run && pointCell(x === undefined ? undefined : cellAt(x, y)));
+grid.addEventListener("blur", () => pointCell());
 grid.addEventListener("click", (event) => {
   const box = grid.getBoundingClientRect();
   if (event.detail) choosePatch(cellAt((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height));
 });
 grid.addEventListener("keydown", (event) => {
+  const from = state.pointed ?? state.patch;
   const step = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]}[event.key];
-  if (!step || !state.patch) return;
+  if (!from || (!step && event.key !== "Enter")) return;
   event.preventDefault();
-  choosePatch(state.patch.map((value, axis) => Math.min(state.run.grid[axis] - 1, Math.max(0, value + step[axis]))));
+  if (!step) return choosePatch(from);
+  pointCell(from.map((value, axis) => Math.min(state.run.grid[axis] - 1, Math.max(0, value + step[axis]))));
 });
 
 async function showPatch({run, place, pictures, overlaps}) {
