@@ -124,7 +124,7 @@ function choosePatch(cell) {
 const cellAt = (x, y) => [Math.floor(y * state.run.grid[0]), Math.floor(x * state.run.grid[1])];
 const middleOf = ([row, column]) => [(column + 0.5) / state.run.grid[1], (row + 0.5) / state.run.grid[0]];
 track(grid, (x, y) => state.run && pointCell(x === undefined ? undefined : cellAt(x, y)));
-grid.addEventListener("blur", () => pointCell());
+grid.addEventListener("blur", () => state.run && pointCell());
 grid.addEventListener("click", (event) => {
   const box = grid.getBoundingClientRect();
   if (event.detail) choosePatch(cellAt((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height));
