@@ -41,7 +41,7 @@ class Predictor:
             {"sem_seg": (K, height, width)}; put into evaluation mode by the caller.
         transform: the resize of the test: (H, W, 3) uint8 RGB -> (h, w, 3) uint8 RGB.
         vocabulary: what to look for where a call gives no words.
-        identity: a key of the config and the weights.
+        identity: makes a key of the config and the weights.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Predictor:
         segmentor: Callable[[list[dict]], list[dict]],
         transform: Callable[[np.ndarray], np.ndarray],
         vocabulary: Vocabulary | None = None,
-        identity: str = "",
+        identity: Callable[[], str] = str,
     ):
         self.segmentor = segmentor
         self.transform = transform
@@ -59,7 +59,7 @@ class Predictor:
 
     def run_key(self) -> str:
         """A key of all that an answer depends on but the picture: config, weights, and the words of this predictor."""
-        return key_of(self.identity, repr(self.vocabulary))
+        return key_of(self.identity(), repr(self.vocabulary))
 
     @property
     def device(self) -> torch.device:
