@@ -105,7 +105,7 @@ class Predictor:
         vocabulary, answers = self.words(words), []
         for start in range(0, len(images), batch_size):
             answers += self._answer(images[start : start + batch_size], vocabulary, probabilities)
-        return answers
+        return [one if one.file else one.named(f"picture_{index}") for index, one in enumerate(answers)]
 
     def __call__(self, image: Picture, words: Words | None = None) -> Segmentation:
         """`segment` of a single picture."""
