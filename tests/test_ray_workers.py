@@ -107,6 +107,16 @@ def test_a_cluster_that_fails_is_one_line(monkeypatch):
     assert begun == [(("local",), False), "ended"]
 
 
+def test_files_of_the_model_go_to_other_machines_by_their_whole_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "real/w.pt").write_bytes(b"")
+    given = {"config_file": None, "model": "cat_seg/vitb_384", "weights": "link/w.pt", "json": True}
+    made = vars(ray_cluster.resolved(argparse.Namespace(**given)))
+    assert made == {**given, "weights": str(tmp_path / "real/w.pt")}
+
+
 def test_names_depend_on_the_row_alone():
     digest = hashlib.blake2b(b"in/a.png\0", digest_size=6).hexdigest()
     assert job_of({"path": "in/a.png"}).stem == f"a_{digest}"

@@ -1,8 +1,8 @@
 """Pictures shared among the machines of a Ray cluster, by Ray Data (the extra `ray`).
 
 Ray decides who gets which picture, and gives those of a machine that is lost to others. All machines must have this
-package, and see the files, the output folder and, for relative paths, the working directory under the same paths. What
-is done is in the folder, so that a run that was stopped goes on where it was.
+package, and see the files, the output folder and, for relative paths in tables, the working directory under the same
+paths. What is done is in the folder, so that a run that was stopped goes on where it was.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def outcomes(
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with _cluster(args.ray):
-        labeller = (args, vocabulary, str(folder), os.getcwd())
+        labeller = (resolved(args), vocabulary, str(folder), os.getcwd())
         size = max(ROWS, args.batch_size)
         for table in _tables(jobs):
             done = table.map_batches(
@@ -67,6 +67,13 @@ def outcomes(
                     raise ValueError(row["fatal"])
                 told = json.loads(row["outcome"])
                 yield told and Outcome(Job(Path(told["path"]), ""), told["record"], told["error"])
+
+
+def resolved(args: argparse.Namespace) -> argparse.Namespace:
+    """The arguments for other machines: files of the model by their whole paths."""
+    given = {name: getattr(args, name) for name in ("config_file", "model", "weights")}
+    files = {name: str(Path(file).resolve()) for name, file in given.items() if file and Path(file).exists()}
+    return argparse.Namespace(**{**vars(args), **files})
 
 
 @contextmanager
@@ -118,8 +125,8 @@ def _tables(jobs: Sequence[Job]) -> Iterator["ray.data.Dataset"]:
     """Rows of "path" and "stem", of a table of paths "path", of one of files "name" and "bytes"."""
     files = [job for job in jobs if not job.is_table]
     if files:
-        yield ray.data.from_items([{"path": os.fsencode(job.path), "stem": job.stem} for job in files])
-    yield from (_parquet(job.path.absolute()) for job in jobs if job.is_table)
+        yield ray.data.from_items([{"path": os.fsencode(job.path.resolve()), "stem": job.stem} for job in files])
+    yield from (_parquet(job.path.resolve()) for job in jobs if job.is_table)
 
 
 def _parquet(path: Path) -> "ray.data.Dataset":
@@ -150,7 +157,7 @@ class Labeller:
 
     Args:
         args, vocabulary, folder: as for `outcomes`.
-        place: the folder that relative paths start from; a machine that has none like it can be given none of them.
+        place: the folder that paths in tables and in --opts start from, where this machine has it.
     """
 
     def __init__(self, args: argparse.Namespace, vocabulary: Vocabulary | None, folder: str, place: str):
