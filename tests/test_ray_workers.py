@@ -96,6 +96,7 @@ def test_a_folder_that_cannot_be_written_is_told_once(tmp_path, sizes):
     assert "File exists" in answer["fatal"][0]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 def test_a_cluster_that_fails_is_one_line(monkeypatch):
     """And "local" is one of its own, whichever there is."""
     begun = []
