@@ -73,7 +73,7 @@ def draw_all(args: argparse.Namespace) -> int:
     predictor = predictor_of(args)
     output = Path(args.output)
     broken = 0
-    for path, stem in jobs:
+    for path, stem, _ in jobs:
         try:
             image = read_image(path)
             points = args.points or [(x, y) for y, x in spread_points(*image.shape[:2])]

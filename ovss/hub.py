@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cache, partial
 from types import ModuleType
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ovss.allocator import keep_freed_memory
-from ovss.cache import key_of
+from ovss.cache import fingerprint, key_of
 from ovss.d2 import catalog  # registers the data sets
 from ovss.d2.api import META_ARCH_REGISTRY, CfgNode, MetadataCatalog, build_model
 from ovss.d2.augmentation import augmented
@@ -140,13 +140,11 @@ def build_predictor(
     keep_freed_memory()
     segmentor = augmented(cfg, build_model(cfg).eval())
     transform = InputTransform.from_config(cfg, center_crop=False)
-    return Predictor(segmentor, transform, vocabulary, _identity(cfg, config_file))
+    return Predictor(segmentor, transform, vocabulary, cache(partial(_identity, cfg, segmentor)))
 
 
-def _identity(cfg: CfgNode, config_file: str) -> str:
-    """A key of a config, wherever it runs, and of the files of its weights: their places, sizes and times."""
+def _identity(cfg: CfgNode, segmentor: nn.Module) -> str:
+    """A key of a config and of the weights' values: the same on every machine, wherever it keeps their files."""
     same = cfg.clone()
-    same.MODEL.DEVICE = ""
-    files = [Path(name) for name in (config_file, cfg.MODEL.WEIGHTS, cfg.MODEL.CLIP.WEIGHTS) if name]
-    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
-    return key_of(same.dump(), repr(stats))
+    same.MODEL.DEVICE = same.MODEL.WEIGHTS = same.MODEL.CLIP.WEIGHTS = same.MODEL.CAT_SEG.BACKBONE_WEIGHTS = ""
+    return key_of(same.dump(), fingerprint(segmentor))

@@ -40,7 +40,7 @@ class Predictor:
             {"sem_seg": (K, height, width)}; put into evaluation mode by the caller.
         transform: the resize of the test: (H, W, 3) uint8 RGB -> (h, w, 3) uint8 RGB.
         vocabulary: what to look for where a call gives no words.
-        identity: a key of the config and the weights.
+        identity: makes a key of the config and the weights.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Predictor:
         segmentor: Callable[[list[dict]], list[dict]],
         transform: Callable[[np.ndarray], np.ndarray],
         vocabulary: Vocabulary | None = None,
-        identity: str = "",
+        identity: Callable[[], str] = str,
     ):
         self.segmentor = segmentor
         self.transform = transform
@@ -58,7 +58,7 @@ class Predictor:
 
     def run_key(self) -> str:
         """A key of all that an answer depends on but the picture: config, weights, and the words of this predictor."""
-        return key_of(self.identity, repr(self.vocabulary))
+        return key_of(self.identity(), repr(self.vocabulary))
 
     @property
     def device(self) -> torch.device:
@@ -104,7 +104,7 @@ class Predictor:
         vocabulary, answers = self.words(words), []
         for start in range(0, len(images), batch_size):
             answers += self._answer(images[start : start + batch_size], vocabulary, probabilities)
-        return answers
+        return [one if one.file else one.named(f"picture_{index}") for index, one in enumerate(answers)]
 
     def __call__(self, image: Picture, words: Words | None = None) -> Segmentation:
         """`segment` of a single picture."""

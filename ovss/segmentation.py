@@ -30,7 +30,7 @@ class Segmentation:
         scores: (H, W) float32, the score of the winning class (`Predictor.logits` says what it is).
         classes: the K names.
         image: (H, W, 3) uint8 RGB, the picture.
-        file: where it came from; "" for an array.
+        file: where it came from; "" for an array, "picture_0", "picture_1", ... for those of a list.
         probabilities: (K, H, W) float32 in [0, 1] where they were asked for: CAT-Seg's are of each class by itself, the
             others' sum to 1.
     """
@@ -75,7 +75,7 @@ class Segmentation:
     ) -> dict[str, Any]:
         """Write what is asked for to `<folder>/<stem>...`, and `<stem>.json`; return what that holds.
 
-        The JSON is written last: where it is, the others are.
+        The JSON is written last, and one that was there is removed first: where it is, what it tells of is there too.
 
         Args:
             folder: made where it is missing.
@@ -91,13 +91,15 @@ class Segmentation:
         folder = Path(folder)
         stem = stem or Path(self.file).stem or "picture"
         folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{stem}.json"
+        target.unlink(missing_ok=True)
         record = self.record() | dict(told)
         for name in outputs:
             write, entry = _MAKERS[name](self)
             record.update(entry)
             if write:
                 write_atomic(folder / f"{stem}{PICTURE[name]}", write)
-        write_json(folder / f"{stem}.json", record)
+        write_json(target, record)
         return record
 
 

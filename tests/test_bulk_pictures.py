@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ovss.bulk import pictures
-from ovss.bulk.jobs import Job
+from ovss.bulk.jobs import Job, is_done
 from ovss.bulk.pictures import segment_jobs
 from ovss.images import ImageError
 from ovss.predictor import Predictor
@@ -73,6 +73,36 @@ def test_mistakes_of_the_run_end_it(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         list(segment_jobs(predictor(), jobs(tmp_path, 3), tmp_path / "file", []))
+
+
+def test_a_file_that_changes_while_it_is_segmented_is_not_done(tmp_path):
+    (job,) = jobs(tmp_path, 1)
+
+    def changing(image):
+        job.path.write_bytes(b"another by now")
+        return image
+
+    (outcome,) = segment_jobs(predictor(transform=changing), [job], tmp_path / "out", [])
+    assert not is_done(job, tmp_path / "out", outcome.record["run"], [])
+
+
+def test_few_probabilities_wait_to_be_written(tmp_path, monkeypatch):
+    """They are K*H*W values a picture: the next is made when the last is written."""
+    events: list[str] = []
+    write = pictures._write
+
+    def spy(read, *rest):
+        outcome = write(read, *rest)
+        events.append(f"written {read.job.stem}")
+        return outcome
+
+    def noting(image):
+        events.append("made")
+        return image
+
+    monkeypatch.setattr(pictures, "_write", spy)
+    list(segment_jobs(predictor(transform=noting), jobs(tmp_path, 3), tmp_path / "out", ["probabilities"]))
+    assert events == ["made", "written 0", "made", "written 1", "made", "written 2"]
 
 
 def test_no_more_pictures_are_read_than_are_needed(tmp_path, monkeypatch):

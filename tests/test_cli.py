@@ -163,8 +163,10 @@ def test_json_is_a_line_for_each_picture_and_one_at_the_end(tmp_path, calls, cap
     (tmp_path / "c.png").write_text("no picture")
     more = ["--json", "--outputs", "labels", "rle", "--batch-size", "2"]
     assert segment(*photos, tmp_path / "c.png", output=tmp_path / "out", more=more) == 1
-    *records, last = map(json.loads, capsys.readouterr().out.splitlines())
+    *records, failed, last = map(json.loads, capsys.readouterr().out.splitlines())
     assert [record["file"] for record in records] == list(map(str, photos))
+    assert failed["file"] == str(tmp_path / "c.png")
+    assert failed["error"].startswith("not a readable picture")
     assert records[1] == json.loads((tmp_path / "out/b.json").read_text())
     assert last == {
         "segmented": 2,
@@ -204,9 +206,35 @@ def test_inputs_are_never_overwritten(tmp_path, calls, capsys):
     assert photos[1].read_bytes() == before
 
 
+def test_files_that_no_run_has_written_stay(tmp_path, calls, capsys):
+    """A label file of labelme beside the picture, and a folder beside the film: known before the model is built."""
+    photo = save(tmp_path / "lm/cat.jpg", "red")
+    (tmp_path / "lm/cat.json").write_text('{"shapes": []}')
+    assert segment(photo, output=tmp_path / "lm", more=["--resume"]) == 2
+    assert f"{tmp_path}/lm/cat.json is there, and of no earlier run" in capsys.readouterr().err
+    assert (tmp_path / "lm/cat.json").read_text() == '{"shapes": []}'
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    (tmp_path / "out/clip_labels").mkdir(parents=True)
+    assert segment(tmp_path / "clip.mp4", output=tmp_path / "out") == 2
+    assert f"{tmp_path}/out/clip_labels is there" in capsys.readouterr().err
+    assert not calls
+
+
+@pytest.mark.parametrize("output", ["rle", "panoptic"])
+def test_other_words_are_refused_before_the_model_runs(tmp_path, calls, capsys, output):
+    first, second = save(tmp_path / "a.png", "red"), save(tmp_path / "b.png", "red")
+    more = ["--outputs", output]
+    assert segment(first, output=tmp_path / "out", more=more) == 0
+    assert segment(second, output=tmp_path / "out", words="sofa, cat, wall", more=more) == 2
+    assert "a.json was segmented with other words" in capsys.readouterr().err
+    assert not (tmp_path / "out/b.json").exists()
+    assert segment(first, second, output=tmp_path / "out", words="sofa, cat, wall", more=more) == 0
+
+
 def test_a_listed_file_that_is_not_there_costs_itself(tmp_path, calls, capsys, monkeypatch):
     photo = save(tmp_path / "a.png", "red")
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{tmp_path}/absent.png\n{photo}\n"))
+    listed = io.BytesIO(os.fsencode(f"{tmp_path}/absent.png\n{photo}\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(listed))
     assert segment("-", output=tmp_path / "out") == 1
     assert "absent.png: no such file" in capsys.readouterr().err
     assert (tmp_path / "out/a.json").exists()

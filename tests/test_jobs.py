@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ovss.bulk.coco import merge
-from ovss.bulk.jobs import Job, check_inputs_stay, find_jobs, is_done, listed_paths, unique_stems
+from ovss.bulk.coco import check_words, merge
+from ovss.bulk.jobs import (
+    Job,
+    check_inputs_stay,
+    check_targets,
+    find_jobs,
+    is_done,
+    listed_paths,
+    mark,
+    unique_stems,
+)
 from ovss.images import ImageError
 from ovss.segmentation import Segmentation
 
@@ -26,18 +35,23 @@ def made(file: str = "a.png", value: int = 0) -> Segmentation:
     return Segmentation(labels, np.ones((4, 6), np.float32), ("cat", "wall"), image, file)
 
 
+def listed(content: bytes) -> io.TextIOWrapper:
+    """A standard input that takes only ASCII as text."""
+    return io.TextIOWrapper(io.BytesIO(content), "ascii")
+
+
 def test_pictures_and_videos_of_folders_and_standard_input(tmp_path, monkeypatch):
     first, second = save(tmp_path / "in/b.png"), save(tmp_path / "other/a.png")
     (tmp_path / "in/a.MP4").write_bytes(b"a film")
     (tmp_path / "in/notes.txt").write_text("no picture")
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{second}\n\n{first}\n"))
+    monkeypatch.setattr("sys.stdin", listed(f"{second}\n\n{first}\n".encode()))
     jobs = find_jobs([str(tmp_path / "in"), "-"])
     assert [(job.path.name, job.stem, job.is_video) for job in jobs] == [
         ("a.MP4", "a", True),
         ("b.png", "b", False),
         ("a.png", "a_2", False),
     ]
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    monkeypatch.setattr("sys.stdin", listed(b"\n"))
     with pytest.raises(ValueError, match="nothing on standard input"):
         find_jobs(["-"])
     with pytest.raises(ImageError, match="absent: no such file or folder"):
@@ -53,20 +67,41 @@ def test_done_is_what_is_whole_and_of_the_same_file_and_run(tmp_path):
     photo = Path(save(tmp_path / "in/a.png"))
     job = Job(photo, "a")
     assert not is_done(job, tmp_path, "run", ["labels"])
-    made(str(photo)).save(tmp_path, "a", ["labels"], told={"run": "run"})
+    made(str(photo)).save(tmp_path, "a", ["labels"], mark(job, "run", ["labels"]))
     assert is_done(job, tmp_path, "run", ["labels"])
     assert not is_done(job, tmp_path, "of another model", ["labels"])
     assert not is_done(Job(Path("b/a.png"), "a"), tmp_path, "run", ["labels"])
     assert not is_done(job, tmp_path, "run", ["labels", "overlay"])
     assert not is_done(job, tmp_path, "run", ["rle"])
-    later = (tmp_path / "a.json").stat().st_mtime_ns + 10**9
-    os.utime(photo, ns=(later, later))
-    assert not is_done(job, tmp_path, "run", ["labels"]), "the picture is another one by now"
-    os.utime(photo, ns=(0, 0))
+    before = photo.stat().st_mtime_ns
+    for other in (before + 10**9, 0):
+        os.utime(photo, ns=(other, other))
+        assert not is_done(job, tmp_path, "run", ["labels"]), "the picture is another one by now, newer or older"
+    os.utime(photo, ns=(before, before))
+    assert is_done(job, tmp_path, "run", ["labels"])
     (tmp_path / "a_labels.png").unlink()
     assert not is_done(job, tmp_path, "run", ["labels"])
     (tmp_path / "a.json").write_text("[1]")
     assert not is_done(job, tmp_path, "run", [])
+
+
+@pytest.mark.parametrize("output", ["overlay", "panoptic"])
+def test_files_of_another_run_do_not_make_a_picture_done(tmp_path, output):
+    """A record tells of its own run's files alone, though those of an earlier one with other words are there."""
+    job = Job(Path(save(tmp_path / "in/a.png")), "a")
+    for run, outputs in (("first", ["labels", output]), ("second", ["labels"])):
+        made(str(job.path)).save(tmp_path, "a", outputs, mark(job, run, outputs))
+    assert is_done(job, tmp_path, "second", ["labels"])
+    assert not is_done(job, tmp_path, "second", ["labels", output])
+
+
+def test_a_record_does_not_vouch_for_files_that_are_being_written(tmp_path, monkeypatch):
+    job = Job(Path(save(tmp_path / "in/a.png")), "a")
+    made(str(job.path)).save(tmp_path, "a", ["labels"], mark(job, "first", ["labels"]))
+    monkeypatch.setattr("ovss.segmentation.write_json", lambda *_: (_ for _ in ()).throw(OSError("stopped here")))
+    with pytest.raises(OSError, match="stopped here"):
+        made(str(job.path), 1).save(tmp_path, "a", ["labels"], mark(job, "second", ["labels"]))
+    assert not is_done(job, tmp_path, "first", ["labels"])
 
 
 def test_names_that_no_file_could_have(tmp_path):
@@ -83,6 +118,11 @@ def test_a_list_keeps_spaces_and_takes_nul(tmp_path):
     assert listed_paths("new\nline.png\0b.png\0") == [Path("new\nline.png"), Path("b.png")]
 
 
+def test_a_list_is_bytes_and_may_come_from_windows(monkeypatch):
+    monkeypatch.setattr("sys.stdin", listed(b"caf\xe9.png\r\nb.png\r\n"))
+    assert [job.path for job in find_jobs(["-"])] == [Path(os.fsdecode(b"caf\xe9.png")), Path("b.png")]
+
+
 def test_no_result_is_written_over_an_input(tmp_path):
     paths = [Path(save(tmp_path / name)) for name in ("a.png", "a_labels.png")]
     jobs = [Job(path, path.stem) for path in paths]
@@ -90,6 +130,32 @@ def test_no_result_is_written_over_an_input(tmp_path):
         check_inputs_stay(jobs, tmp_path, ["labels"])
     check_inputs_stay(jobs, tmp_path, ["overlay"])
     check_inputs_stay(jobs, tmp_path / "out", ["labels"])
+
+
+def test_no_result_is_written_over_what_no_run_has_written(tmp_path):
+    picture, film = Job(Path("a.png"), "a"), Job(Path("b.mp4"), "b")
+
+    def check(*jobs, resume=False):
+        check_targets(jobs, tmp_path, ["overlay", "labels"], resume)
+
+    check(picture, film)
+    (tmp_path / "a.json").write_text('{"shapes": [], "imagePath": "a.png"}')  # labelme's
+    for resume in (False, True):
+        with pytest.raises(ValueError, match=r"a\.json is there, and of no earlier run"):
+            check(picture, resume=resume)
+    made().save(tmp_path, "a")
+    check(picture)
+    (tmp_path / "a.json").unlink()
+    with pytest.raises(ValueError, match=r"a_labels\.png|a_overlay\.jpg"):
+        check(picture)
+    check(picture, resume=True)  # of a run that was stopped
+    (tmp_path / "b_labels").mkdir()
+    made("b.mp4").save(tmp_path, "b", [], {"frames": 1, "outputs": ["overlay"]})
+    for resume in (False, True):
+        with pytest.raises(ValueError, match="b_labels is there, and of no earlier run"):
+            check(film, resume=resume)
+    made("b.mp4").save(tmp_path, "b", [], {"frames": 1, "outputs": ["labels"]})
+    check(film)
 
 
 def test_one_file_about_all_pictures_in_coco_formats(tmp_path):
@@ -115,9 +181,16 @@ def test_one_file_about_all_pictures_in_coco_formats(tmp_path):
     assert json.loads((empty / "coco_segments.json").read_text()) == []
 
 
-def test_pictures_of_other_words_are_not_put_into_one_file(tmp_path):
-    made().save(tmp_path, "a", ["panoptic"])
+@pytest.mark.parametrize("output", ["panoptic", "rle"])
+def test_pictures_of_other_words_are_not_put_into_one_file(tmp_path, output):
+    made().save(tmp_path, "a", [output])
+    check_words(tmp_path, [output], ["cat", "wall"])
+    with pytest.raises(ValueError, match=r"a\.json was segmented with other words"):
+        check_words(tmp_path, [output], ["sofa", "wall"])
+    check_words(tmp_path, [output], ["sofa", "wall"], rewritten=["a"])
+    check_words(tmp_path, ["labels"], ["sofa", "wall"])
     other = Segmentation(**{**vars(made()), "classes": ("sofa", "wall")})
-    other.save(tmp_path, "b", ["panoptic"])
-    with pytest.raises(ValueError, match="segmented with other words"):
-        merge(tmp_path, ["panoptic"])
+    other.save(tmp_path, "b", [output])
+    with pytest.raises(ValueError, match=r"b\.json was segmented with other words"):
+        merge(tmp_path, [output])
+    assert not list(tmp_path.glob("coco_*"))

@@ -1,5 +1,6 @@
 """`ovss.load`: names, weights, words, precision; one call for every system. With the embedded models."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -8,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import ovss
 from ovss.clip.model import ASSETS
@@ -89,16 +92,21 @@ def test_names_configs_and_packaged_models_are_the_same(picture):
     np.testing.assert_array_equal(packaged.labels, ovss.load("quickstart/cat_seg", device="cpu")(picture, WORDS).labels)
 
 
-def test_a_run_is_known_by_model_options_weights_and_words():
+def test_a_run_is_known_by_model_options_weights_and_words(tmp_path):
     def key(*arguments, **options):
         return ovss.load(*arguments, device="cpu", **{"vocabulary": WORDS, **options}).run_key()
 
     same = key("quickstart/cliptrase")
-    assert key("quickstart/cliptrase") == same
+    shutil.copy(ASSETS / "tiny_clip.safetensors", tmp_path / "same.safetensors")
+    assert key("quickstart/cliptrase", tmp_path / "same.safetensors") == same, "it is the values that count"
+    tensors = load_file(ASSETS / "tiny_clip.safetensors")
+    changed = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    with safe_open(ASSETS / "tiny_clip.safetensors", "pt") as file:
+        save_file(tensors | {changed: tensors[changed] + 1}, tmp_path / "other.safetensors", file.metadata())
     others = [
         key("quickstart/maskclip"),
         key("quickstart/cliptrase", opts=["TEST.AUG.ENABLED", "True"]),
-        key("quickstart/cliptrase", ASSETS / "tiny_clip.safetensors"),
+        key("quickstart/cliptrase", tmp_path / "other.safetensors"),
         key("quickstart/cliptrase", vocabulary="sand, grass"),
         key("quickstart/cliptrase", vocabulary=ovss.Vocabulary.from_words(["sand"], background=["grass"])),
     ]

@@ -150,7 +150,9 @@ def test_a_list_of_pictures_of_any_sizes_and_kinds(picture, tmp_path):
     found = Predictor(spy, half, WORDS).segment(images, batch_size=3)
     assert batches == [3, 1]
     assert [answer.labels.shape for answer in found] == [(8, 12), (8, 12), (8, 4), (2, 12)]
-    assert [answer.file for answer in found] == [str(tmp_path / "a.png")] * 2 + ["", ""]
+    assert [answer.file for answer in found] == [str(tmp_path / "a.png")] * 2 + ["picture_2", "picture_3"], (
+        "apart when they are saved"
+    )
     np.testing.assert_array_equal(found[1].image, picture)
     assert Predictor(by_colour, half, WORDS).segment([]) == []
     with pytest.raises(ValueError, match="batch_size 0"):

@@ -2,9 +2,11 @@
 
 import json
 import os
+import struct
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -12,8 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ovss.bulk.jobs import Job
-from ovss.bulk.video import segment_video
+from ovss.bulk.jobs import Job, is_done
+from ovss.bulk.video import segment_video, upright
+from ovss.images import ImageError
 from ovss.palette import palette
 from ovss.predictor import Predictor
 from ovss.visualize import UNTINTED, legend
@@ -27,9 +30,9 @@ def by_colour(batch):
     return [{"sem_seg": request["image"].float()} for request in batch]
 
 
-def film(path: Path, frames: int, size=(48, 64), times=None, rate=10) -> Job:
+def film(path: Path, frames: int, size=(48, 64), times=None, rate=10, kind=None) -> Job:
     """One colour a frame, red, green and blue in turn; `times` of the frames in tenths of a second."""
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", format=kind) as out:
         stream = out.add_stream("libx264", rate=rate, options={"crf": "1"})
         stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 10)
@@ -42,9 +45,9 @@ def film(path: Path, frames: int, size=(48, 64), times=None, rate=10) -> Job:
     return Job(path, path.stem)
 
 
-def run(job: Job, folder: Path, outputs=("overlay", "labels"), words=WORDS):
+def run(job: Job, folder: Path, outputs=("overlay", "labels"), transform=lambda image: image, **more):
     folder.mkdir(exist_ok=True)
-    return segment_video(Predictor(by_colour, lambda image: image, words), job, folder, outputs)
+    return segment_video(Predictor(by_colour, transform, WORDS), job, folder, outputs, **more)
 
 
 def test_every_frame_has_its_labels_and_its_place_in_the_film(tmp_path):
@@ -125,6 +128,77 @@ def test_a_second_run_leaves_no_frames_of_the_first(tmp_path):
     run(film(tmp_path / "a.mp4", 9), tmp_path / "out")
     run(film(tmp_path / "a.mp4", 3), tmp_path / "out")
     assert len(os.listdir(tmp_path / "out/a_labels")) == 3
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.json", "a_labels", "a_overlay.mp4"]
+
+
+@pytest.mark.parametrize("kind", ["avi", "h264"])
+def test_frames_whose_times_are_wrong_or_missing_follow_each_other(tmp_path, kind):
+    """H.264 in an AVI has those of its decoder, out of order; a raw stream has none, and the rate is a guess, 25."""
+    record = run(film(tmp_path / f"a.{kind}", 12, kind=kind), tmp_path / "out").record
+    rate = 10 if kind == "avi" else 25
+    assert record["frames"] == 12
+    assert 11 / rate <= record["seconds"] <= 15 / rate
+    with av.open(str(tmp_path / "out/a_overlay.mp4")) as made:
+        times = [frame.time for frame in made.decode(video=0)]
+    assert times[-1] - times[0] >= 11 / rate - 1e-3
+    assert min(np.diff(times)) > 0.9 / rate
+
+
+def test_a_film_is_turned_as_a_player_turns_it(tmp_path):
+    """A telephone held upright writes wide frames and a matrix that says: a quarter clockwise."""
+    job = film(tmp_path / "a.mp4", 2)
+    matrix = [0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000], [0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000]
+    still, turned = (struct.pack(">9i", *values) for values in matrix)
+    content = job.path.read_bytes()
+    start = content.index(b"tkhd")
+    job.path.write_bytes(content[:start] + content[start:].replace(still, turned, 1))
+    record = run(job, tmp_path / "out").record
+    assert (record["width"], record["height"]) == (48, 64)
+    pixels = np.arange(6, dtype=np.uint8).reshape(2, 3)[..., None].repeat(3, axis=2)
+    for rotation, expected in (
+        (0, pixels),
+        (-90, np.rot90(pixels, 3)),
+        (90, np.rot90(pixels)),
+        (180, pixels[::-1, ::-1]),
+    ):
+        frame = SimpleNamespace(to_ndarray=lambda format: pixels, rotation=rotation)
+        np.testing.assert_array_equal(upright(frame), expected)
+
+
+def test_a_film_that_cannot_be_resized_costs_itself_alone(tmp_path):
+    def thin(image):
+        raise ImageError("too thin")
+
+    outcome = run(film(tmp_path / "a.mp4", 2), tmp_path / "out", transform=thin)
+    assert (outcome.record, outcome.error) == (None, "too thin")
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_frames_go_to_the_model_together(tmp_path):
+    sizes = []
+
+    def spy(batch):
+        sizes.append(len(batch))
+        return by_colour(batch)
+
+    job = film(tmp_path / "a.mp4", 5)
+    (tmp_path / "out").mkdir()
+    outcome = segment_video(Predictor(spy, lambda image: image, WORDS), job, tmp_path / "out", ["labels"], batch_size=2)
+    assert sizes == [2, 2, 1]
+    assert outcome.record["areas"]["red"] == pytest.approx(2 / 5)
+
+
+def test_a_folder_of_the_users_own_stays(tmp_path):
+    job, own = film(tmp_path / "a.mp4", 2), tmp_path / "out/a_labels/notes.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    with pytest.raises(ValueError, match="a_labels is there, and of no earlier run"):
+        run(job, tmp_path / "out")
+    assert own.read_text() == "mine"
+    own.unlink()
+    own.parent.rmdir()
+    record = run(job, tmp_path / "out").record
+    assert is_done(job, tmp_path / "out", record["run"], ["overlay", "labels"])
 
 
 def test_a_sound_is_no_video(tmp_path):

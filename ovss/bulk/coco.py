@@ -4,14 +4,17 @@ Both are made of the NAME.json of the pictures, so also of what earlier runs hav
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ovss.bulk.jobs import RESERVED
 from ovss.files import write_atomic
+from ovss.outputs import read_record
 
 PANOPTIC, SEGMENTS = (f"{name}.json" for name in RESERVED)
+# What the NAME.json of a picture with this output has.
+KEYS = {"panoptic": "segments_info", "rle": "rle"}
 
 
 def merge(folder: Path, outputs: Sequence[str]) -> list[Path]:
@@ -20,11 +23,15 @@ def merge(folder: Path, outputs: Sequence[str]) -> list[Path]:
     `coco_panoptic.json` is COCO's panoptic format: "images", "annotations" (their pictures are NAME_panoptic.png) and
     "categories", of which the ids are the classes from 0. `coco_segments.json` is COCO's list of results: "image_id"
     (the NAME), "file_name", "category_id", "segmentation" (run lengths).
+
+    Raises:
+        ValueError: pictures of different words.
     """
     made = []
+    classes = check_words(folder, outputs)
     if "panoptic" in outputs:
         made.append(folder / PANOPTIC)
-        write_atomic(made[-1], lambda out: _panoptic(folder, out))
+        write_atomic(made[-1], lambda out: _panoptic(folder, classes, out))
     if "rle" in outputs:
         made.append(folder / SEGMENTS)
         entries = (
@@ -36,12 +43,23 @@ def merge(folder: Path, outputs: Sequence[str]) -> list[Path]:
     return made
 
 
-def _panoptic(folder: Path, out: BinaryIO) -> None:
-    classes: list[str] = []
-    for _, record in _records(folder, "segments_info"):
-        if classes and record["classes"] != classes:
-            raise ValueError(f"{folder} holds pictures that were segmented with other words: give a folder of its own")
-        classes = record["classes"]
+def check_words(
+    folder: Path, outputs: Sequence[str], classes: Sequence[str] = (), rewritten: Container[str] = ()
+) -> list[str]:
+    """The classes of what `merge` puts together, all but the NAMEs that are `rewritten`; `classes` come first.
+
+    Raises:
+        ValueError: a picture of other words.
+    """
+    found = list(classes)
+    for stem, record in (one for name in outputs if name in KEYS for one in _records(folder, KEYS[name])):
+        found = found or record["classes"]
+        if stem not in rewritten and record["classes"] != found:
+            raise ValueError(f"{folder / stem}.json was segmented with other words: give this run a folder of its own")
+    return found
+
+
+def _panoptic(folder: Path, classes: Sequence[str], out: BinaryIO) -> None:
     images = (
         {"id": stem, "file_name": record["file"], "width": record["width"], "height": record["height"]}
         for stem, record in _records(folder, "segments_info")
@@ -75,9 +93,6 @@ def _records(folder: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for path in sorted(folder.glob("*.json")):
         if path.name in (PANOPTIC, SEGMENTS):
             continue
-        try:
-            record = json.loads(path.read_bytes())
-        except ValueError:  # somebody else's
-            continue
-        if isinstance(record, dict) and key in record:
+        record = read_record(path)
+        if key in record:
             yield path.stem, record

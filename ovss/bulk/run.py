@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from ovss.bulk.coco import merge
-from ovss.bulk.jobs import Job, check_inputs_stay, find_jobs, is_done
+from ovss.bulk.coco import check_words, merge
+from ovss.bulk.jobs import Job, check_inputs_stay, check_targets, find_jobs, is_done
 from ovss.commands.arguments import predictor_of
 from ovss.outputs import VIDEO, check_outputs
 from ovss.vocabulary import Vocabulary
@@ -37,12 +37,13 @@ def segment(args: argparse.Namespace) -> int:
     folder = Path(args.output)
     check_inputs_stay(jobs, folder, args.outputs)
     check_place(folder)
+    check_targets((job for job in jobs if not job.is_table), folder, args.outputs, args.resume)
     if args.ray:
         from ovss.bulk.ray_cluster import outcomes
 
         return _report(outcomes(args, vocabulary, jobs, folder), args, folder)
     predictor = predictor_of(args, vocabulary)  # torch and the model: only once all else is known to be right
-    predictor.words()
+    check_words(folder, args.outputs, predictor.words().classes, {job.stem for job in jobs})
     folder.mkdir(parents=True, exist_ok=True)
     return _report(_outcomes(predictor, jobs, folder, args), args, folder, len(jobs))
 
@@ -64,7 +65,7 @@ def _outcomes(
     if videos:
         from ovss.bulk.video import segment_video
 
-        yield from (segment_video(predictor, job, folder, args.outputs) for job in videos)
+        yield from (segment_video(predictor, job, folder, args.outputs, args.batch_size) for job in videos)
 
 
 def _report(
@@ -82,8 +83,9 @@ def _report(
                 progress.write(f"ovss: skipped: {outcome.job.path}: {outcome.error}", file=sys.stderr)
             else:
                 done += 1
-                if args.json:
-                    progress.write(json.dumps(outcome.record), file=sys.stdout)
+            if args.json and outcome is not None:
+                told = outcome.record or {"file": str(outcome.job.path), "error": outcome.error}
+                progress.write(json.dumps(told), file=sys.stdout)
     count = done + skipped + broken
     merged = merge(folder, args.outputs)
     if args.json:

@@ -4,8 +4,8 @@ The film that is written has the frames, the size and the times of the one that 
 classes where there are not too many; it has no sound.
 """
 
+import itertools
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ovss.bulk.jobs import Job
+from ovss.bulk.jobs import Job, check_targets, mark
 from ovss.bulk.pictures import Outcome
 from ovss.files import write_atomic, write_json
-from ovss.images import MAX_PIXELS
+from ovss.images import MAX_PIXELS, ImageError
 from ovss.outputs import VIDEO
 from ovss.predictor import Predictor
 from ovss.visualize import label_png, legend
@@ -34,35 +34,42 @@ except ImportError as error:
 MOST_IN_LEGEND = 24
 
 
-def segment_video(predictor: Predictor, job: Job, folder: Path, outputs: Sequence[str]) -> Outcome:
+def segment_video(predictor: Predictor, job: Job, folder: Path, outputs: Sequence[str], batch_size: int = 1) -> Outcome:
     """Segment every frame; write NAME_overlay.mp4, NAME_labels/000000.png, ..., and NAME.json, as `outputs` say.
 
     The JSON's "areas" are means over the frames; it has "frames" and "seconds" too. A file that is no video, or ends
     early, is an outcome with an error, and leaves nothing.
 
     Raises:
+        ValueError: a file or a folder is in the way that no earlier run has written.
         OSError: the folder cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix=".frames.", suffix=".tmp", dir=folder) as place:
-        film = Film(predictor, job, Path(place) / "labels" if "labels" in outputs else None)
+    check_targets([job], folder, outputs, resume=True)
+    told = mark(job, predictor.run_key(), outputs)
+    with tempfile.TemporaryDirectory(prefix=".frames.", suffix=".tmp", dir=folder) as work:
+        place = Path(work)
+        film = Film(predictor, job, place / "labels" if "labels" in outputs else None, batch_size)
         try:
             if "overlay" in outputs:
-                write_atomic(folder / f"{job.stem}{VIDEO['overlay']}", film.write)
+                with open(place / "overlay", "xb") as out:
+                    film.write(out)
             else:
                 film.write(None)
-        except (av.error.FFmpegError, VideoError) as error:
-            reason = error.strerror if isinstance(error, av.error.FFmpegError) else error
-            return Outcome(job, None, f"not a whole video ({reason})")
+        except av.error.FFmpegError as error:
+            return Outcome(job, None, f"not a whole video ({error.strerror})")
+        except ImageError as error:
+            return Outcome(job, None, str(error))
+        record_file = folder / f"{job.stem}.json"
+        record_file.unlink(missing_ok=True)
         if film.labels is not None:
             target = folder / f"{job.stem}{VIDEO['labels']}"
-            shutil.rmtree(target, ignore_errors=True)  # of an earlier run, which may have had more frames
+            if target.exists():  # of an earlier run, which may have had more frames
+                os.replace(target, place / "labels_before")
             os.replace(film.labels, target)
-    write_json(folder / f"{job.stem}.json", record := film.record())
+        if "overlay" in outputs:
+            os.replace(place / "overlay", folder / f"{job.stem}{VIDEO['overlay']}")
+        write_json(record_file, record := film.record() | told)
     return Outcome(job, record)
-
-
-class VideoError(ValueError):
-    """A video that cannot be used, and why."""
 
 
 class Film:
@@ -72,10 +79,11 @@ class Film:
         predictor: with words of its own.
         job: the file.
         labels: the folder for a label PNG of each frame; None for none.
+        batch_size: frames that go to the model together.
     """
 
-    def __init__(self, predictor: Predictor, job: Job, labels: Path | None):
-        self.predictor, self.job, self.labels = predictor, job, labels
+    def __init__(self, predictor: Predictor, job: Job, labels: Path | None, batch_size: int = 1):
+        self.predictor, self.job, self.labels, self.batch_size = predictor, job, labels, batch_size
         self.classes = predictor.words().classes
         self.background = self.classes.index(BACKGROUND) if BACKGROUND in self.classes else None
         self.areas = np.zeros(len(self.classes))
@@ -85,37 +93,37 @@ class Film:
         """Segment all frames; write the film to `out`, or none."""
         with av.open(str(self.job.path)) as source:
             if not source.streams.video:
-                raise VideoError("no video in this file")
+                raise ImageError("no video in this file")
             stream = source.streams.video[0]
             stream.thread_type = "AUTO"
             rate = stream.average_rate or Fraction(25)
+            base = stream.time_base or 1 / rate
             frames = tqdm(
                 source.decode(stream), total=stream.frames or None, unit="frame", desc=self.job.stem, disable=None
             )
+            segmented = self._segmented(timed(frames, max(1, round(1 / (rate * base)))), base)
             if out is None:
-                for _ in self._segmented(frames):
+                for _ in segmented:
                     pass
-                return
-            with av.open(out, "w", format="mp4") as film:
-                encode(film, self._segmented(frames), rate, stream.time_base)
+            else:
+                with av.open(out, "w", format="mp4") as film:
+                    encode(film, segmented, rate, base)
         if not self.frames:
-            raise VideoError("no frame in this video can be decoded")
+            raise ImageError("no frame in this video can be decoded")
 
-    def _segmented(self, frames: Iterator[Any]) -> Iterator[tuple[Image.Image, int | None]]:
-        """Each frame's overlay with its time, in units of the stream's time base."""
-        for frame in frames:
-            if frame.width * frame.height > MAX_PIXELS:
-                raise VideoError(f"frames of {frame.width} x {frame.height} px, more than the limit of {MAX_PIXELS} px")
-            image = upright(frame)
-            found = self.predictor.segment(image)
-            self.areas += list(found.areas().values())
-            self.seconds, self.size = float(frame.time or 0), image.shape[1::-1]
-            if self.labels is not None:
-                self.labels.mkdir(exist_ok=True)
-                picture = label_png(found.labels)
-                write_atomic(self.labels / f"{self.frames:06d}.png", partial(picture.save, format="PNG"))
-            self.frames += 1
-            yield self._drawn(found.overlay(legend=False)), frame.pts
+    def _segmented(self, frames: Iterator[tuple[np.ndarray, int]], base: Fraction) -> Iterator[tuple[Image.Image, int]]:
+        """Each frame's overlay with its time, in units of the time base."""
+        while batch := list(itertools.islice(frames, self.batch_size)):
+            images = [image for image, _ in batch]
+            for found, (image, time) in zip(self.predictor.segment(images, batch_size=len(batch)), batch, strict=True):
+                self.areas += list(found.areas().values())
+                self.seconds, self.size = float(time * base), image.shape[1::-1]
+                if self.labels is not None:
+                    self.labels.mkdir(exist_ok=True)
+                    picture = label_png(found.labels)
+                    write_atomic(self.labels / f"{self.frames:06d}.png", partial(picture.save, format="PNG"))
+                self.frames += 1
+                yield self._drawn(found.overlay(legend=False)), time
 
     def _drawn(self, overlay: Image.Image) -> Image.Image:
         """The frame's overlay at the frame's size, and the legend of all classes below."""
@@ -131,7 +139,20 @@ class Film:
             "height": self.size[1],
             "classes": list(self.classes),
         }
-        return told | {"run": self.predictor.run_key(), "areas": areas, "frames": self.frames, "seconds": self.seconds}
+        return told | {"areas": areas, "frames": self.frames, "seconds": self.seconds}
+
+
+def timed(frames: Iterator[Any], step: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Each frame's picture with its time; where that is missing or not above the last one, `step` after that."""
+    time = None
+    for frame in frames:
+        if frame.width * frame.height > MAX_PIXELS:
+            raise ImageError(f"frames of {frame.width} x {frame.height} px, more than the limit of {MAX_PIXELS} px")
+        if frame.pts is not None and (time is None or frame.pts > time):
+            time = frame.pts
+        else:
+            time = 0 if time is None else time + step
+        yield upright(frame), time
 
 
 def upright(frame: Any) -> np.ndarray:
@@ -141,7 +162,7 @@ def upright(frame: Any) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-def encode(film: Any, pictures: Iterator[tuple[Image.Image, int | None]], rate: Fraction, time_base: Fraction) -> None:
+def encode(film: Any, pictures: Iterator[tuple[Image.Image, int]], rate: Fraction, time_base: Fraction) -> None:
     """Write pictures of one size, each with its time, as H.264, which every browser plays."""
     stream = None
     for picture, time in pictures:

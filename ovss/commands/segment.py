@@ -22,8 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         help=f"of {', '.join(PICTURE)}; panoptic and rle are COCO's formats; default: {' '.join(DEFAULT)}",
     )
-    add("--batch-size", type=int, default=1, metavar="N", help="pictures that go to the model together (default: 1)")
-    add("--resume", action="store_true", help="leave out what an earlier run with the same words has written")
+    add(
+        "--batch-size",
+        type=int,
+        default=1,
+        metavar="N",
+        help="pictures or frames that go to the model together (default: 1)",
+    )
+    add("--resume", action="store_true", help="leave out what an earlier run of the same model and words wrote")
     add("--json", action="store_true", help="print one JSON object for each picture, and one at the end")
     add(
         "--ray", metavar="ADDRESS", help="share the pictures among the machines of this Ray cluster; 'local' starts one"
