@@ -144,13 +144,6 @@ def test_a_missing_package_is_named(package, tmp_path, monkeypatch, capsys):
     assert "pip install 'ovss[export]'" in error
 
 
-@pytest.mark.parametrize(("version", "fits"), [("2.4.1+cpu", False), ("2.6.0", True), ("3.0.0a0", True)])
-def test_old_torch(version, fits, stand_in, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(torch, "__version__", version)
-    assert export("--output", tmp_path / "a.pt2", "--no-check") == (0 if fits else 2)
-    assert (f"torch {version} cannot export: pip install 'torch>=2.6'" in capsys.readouterr().err) != fits
-
-
 def test_what_is_not_checked_needs_no_onnxruntime(stand_in, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert export("--output", tmp_path / "a.onnx", "--no-check") == 0

@@ -1,6 +1,5 @@
 """A fixed model as a torch.export program, with a batch of any size. Imports torch."""
 
-import re
 import warnings
 from pathlib import Path
 
@@ -11,18 +10,8 @@ from torch.export import Dim, ExportedProgram
 from ovss.export.fixed import FixedModel
 from ovss.export.metadata import EXTRA_FILE
 
-# torch.onnx takes a program since then.
-OLDEST_TORCH = (2, 6)
 # Of the pictures that the trace is taken of: what it holds for two, it holds for any number.
 EXAMPLES = 2
-
-
-def require_torch() -> None:
-    """Raise ValueError where torch is too old to export."""
-    numbers = re.match(r"(\d+)\.(\d+)", torch.__version__)
-    if numbers is None or tuple(map(int, numbers.groups())) < OLDEST_TORCH:
-        oldest = ".".join(map(str, OLDEST_TORCH))
-        raise ValueError(f"torch {torch.__version__} cannot export: pip install 'torch>={oldest}'")
 
 
 def trace(fixed: FixedModel) -> ExportedProgram:

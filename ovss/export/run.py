@@ -14,7 +14,7 @@ from ovss.export.check import LEAST_EQUAL, Agreement, compare, example
 from ovss.export.fixed import Fixed, fix
 from ovss.export.metadata import describe, to_text
 from ovss.export.onnx import RUNNER, WRITERS, require, run_onnx, save_onnx
-from ovss.export.program import require_torch, run_program, save_program, trace
+from ovss.export.program import run_program, save_program, trace
 from ovss.export.released import export_released
 from ovss.predictor import Predictor
 from ovss.vocabulary import Vocabulary
@@ -34,7 +34,6 @@ def export(args: argparse.Namespace) -> int:
         refuse_unused(args)
         export_released(args.model or args.config_file, args.weights, args.opts, output)
         return 0
-    require_torch()
     if kind == "onnx":
         require((*WRITERS, RUNNER) if args.check else WRITERS)
     fixed = fix(built(args), tuple(args.size) if args.size else None)
