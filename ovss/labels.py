@@ -135,3 +135,14 @@ def _pruned(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
             return winner, best
     winner, best = first_maximum(resized(scores[None], size))
     return winner[0], best[0]
+
+
+def enlarge(values: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Labels or scores (h,w) at `size`, the nearest ones: labels must not be mixed, scores stay those of their labels."""
+    if values.shape == size:
+        return values
+    rows, columns = (
+        ((torch.arange(new, device=values.device) + 0.5) * old / new).long()
+        for new, old in zip(size, values.shape, strict=True)
+    )
+    return values[rows[:, None], columns]

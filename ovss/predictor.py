@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ovss.cache import key_of
 from ovss.images import from_pil, read_image
-from ovss.labels import answered_labels
+from ovss.labels import answered_labels, enlarge
 from ovss.segmentation import Segmentation
 from ovss.vocabulary import Vocabulary, Words
 
@@ -156,7 +156,7 @@ class Predictor:
         answered, size = answered_labels(answer), pixels.shape[:2]
         asked = (request["height"], request["width"])
         assert answered[0].shape == asked, f"unexpected shape {tuple(answered[0].shape)}"
-        labels, scores = (_enlarge(values, size) for values in answered)
+        labels, scores = (enlarge(values, size) for values in answered)
         kept = None
         if probabilities:
             kept = getattr(self.segmentor, "probabilities", _as_they_are)(answer["sem_seg"]).float().cpu().numpy()
@@ -197,14 +197,3 @@ def _answer_size(size: tuple[int, ...], classes: int) -> tuple[int, int]:
     height, width = size
     scale = min(1.0, (MAX_SCORES / (classes * height * width)) ** 0.5)
     return max(1, int(height * scale)), max(1, int(width * scale))
-
-
-def _enlarge(values: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Nearest neighbour to `size`: labels must not be mixed, and scores stay those of their labels."""
-    if values.shape == size:
-        return values
-    rows, columns = (
-        ((torch.arange(new, device=values.device) + 0.5) * old / new).long()
-        for new, old in zip(size, values.shape, strict=True)
-    )
-    return values[rows[:, None], columns]
