@@ -138,7 +138,7 @@ def _pruned(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 
 def enlarge(values: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Labels or scores (h,w) at `size`, the nearest ones: labels must not be mixed, scores stay those of their labels."""
+    """Labels or scores (h,w) at `size`, the nearest ones: labels must not be mixed, scores stay with them."""
     if values.shape == size:
         return values
     rows, columns = (
