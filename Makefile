@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 OUT ?= output
 
-.PHONY: demo quickstart test check tests clean tiny-clip tiny-cat-seg bench
+.PHONY: demo quickstart test check tests slow clean tiny-clip tiny-cat-seg bench
 
 demo: $(READY)          ## segment drawn scenes and score them, offline
 	$(RUN) demo/quickstart.py --output $(OUT)/quickstart
@@ -15,7 +15,7 @@ demo: $(READY)          ## segment drawn scenes and score them, offline
 quickstart: $(READY)    ## train CAT-Seg on drawn scenes, score it and the training-free methods, offline
 	$(RUN) demo/quickstart.py --output $(OUT)/quickstart --train
 
-test: $(READY) check tests  ## lint, types and all tests
+test: $(READY) check tests  ## lint, types and the tests of ten minutes
 
 check: $(READY)
 	$(RUN) -m ruff check
@@ -27,6 +27,9 @@ tests: $(READY)
 	    --cov=ovss.pruning --cov=ovss.metrics --cov=ovss.datasets --cov=ovss.download --cov=ovss.weights \
 	    --cov=ovss.predictor --cov=ovss.segmentation --cov=ovss.models --cov=ovss.bulk.jobs --cov=ovss.bulk --cov=ovss.bulk.video --cov-report= \
 	    --cov-fail-under=95 $(PYTEST_ARGS)
+
+slow: $(READY)          ## the longer tests; coverage would double what some of them take
+	$(RUN) -m pytest -m slow $(PYTEST_ARGS)
 
 bench: $(READY)         ## speed and memory of all parts in less than ten minutes: Markdown here, JSON in $(OUT)/bench
 	$(RUN) benchmarks/run.py --output $(OUT)/bench

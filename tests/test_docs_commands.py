@@ -20,10 +20,12 @@ LANGUAGES = ("bash", "python", "json", "yaml", "")
 
 
 def parameters():
+    """The blocks that run: slow ones, and those before them on their page, which may make what they need, are slow."""
+    runnable = [block for block in BLOCKS if block.language in ("bash", "python")]
+    last = {block.page: index for index, block in enumerate(runnable) if is_slow(shown(block))}
     return [
-        pytest.param(block, id=block.name, marks=[pytest.mark.slow] if is_slow(shown(block)) else [])
-        for block in BLOCKS
-        if block.language in ("bash", "python")
+        pytest.param(block, id=block.name, marks=[pytest.mark.slow] if index <= last.get(block.page, -1) else [])
+        for index, block in enumerate(runnable)
     ]
 
 
