@@ -29,7 +29,7 @@ tests: $(READY)
 	    --cov-fail-under=95 $(PYTEST_ARGS)
 
 slow: $(READY)          ## the longer tests; coverage would double what some of them take
-	$(RUN) -m pytest -m slow $(PYTEST_ARGS)
+	$(RUN) -m pytest -m "slow and not full" $(PYTEST_ARGS)
 
 bench: $(READY)         ## speed and memory of all parts in less than ten minutes: Markdown here, JSON in $(OUT)/bench
 	$(RUN) benchmarks/run.py --output $(OUT)/bench
