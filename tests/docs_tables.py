@@ -86,8 +86,8 @@ STAND_INS = [
     ),
     StandIn(
         r'^ovss export --model cat_seg/vitb_384 --vocabulary "[^"]+"',
-        f'ovss export --model quickstart/cat_seg --vocabulary "{SCENE_WORDS}"',
-        "the embedded model; test_export_full.py exports the full-size one",
+        f'ovss export --model quickstart/maskclip --vocabulary "{SCENE_WORDS}"',
+        "an embedded model that is quickly exported; test_export_full.py exports this one",
     ),
     # A trained model that a page has not trained: the embedded CAT-Seg, which knows drawn scenes alone.
     StandIn(
@@ -124,6 +124,9 @@ NOT_RUN = [
     NotRun(r"--num-machines 2|--nnodes 2", "two machines; test_launch.py runs two on one"),
     NotRun(r"\bsbatch ", "a SLURM cluster"),
 ]
+
+# Pages that run by hand, with the tests marked `full`: tests/test_launch*.py and test_training_*.py do what they say.
+BY_HAND = ("docs/training.md",)
 
 # Commands that take more than a few seconds, and those that need what these have made.
 SLOW = [

@@ -54,6 +54,7 @@ def test_cat_seg_beside_peers_that_are_not_there(tmp_path):
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
+@pytest.mark.full
 def test_cliptrase(tmp_path):
     options = ["--versions", "d2", "--photo", "80", "120", "--words", "4", "--opts", "MODEL.CLIP.NAME", "tiny"]
     done = run("cliptrase", *SMALL, *options, "--json", str(tmp_path / "x.json"))
@@ -65,6 +66,7 @@ def test_cliptrase(tmp_path):
     assert scores["least_bytes"] - labels["least_bytes"] == 80 * 120 * (16 - 12)
 
 
+@pytest.mark.full
 def test_text(tmp_path):
     done = run("text", *SMALL, "--words", "5", "--prompted", "1", "--json", str(tmp_path / "x.json"))
     assert done.returncode == 0, done.stderr

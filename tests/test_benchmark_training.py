@@ -7,7 +7,7 @@ import pytest
 from small_training import ROOT, SMALL, as_opts
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_table_of_a_small_model():
     model = {key: value for key, value in SMALL.items() if key.startswith(("MODEL.CAT_SEG.", "MODEL.CLIP.", "INPUT."))}
     words = {"MODEL.VOCABULARY": "sand, red square, blue square"}

@@ -177,7 +177,7 @@ def golden_batch(shared, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["vitb", "vitl"])
+@pytest.mark.parametrize("size", ["vitb", pytest.param("vitl", marks=pytest.mark.full)])
 def test_one_step_of_the_authors_code(shared, size):
     expected = np.load(shared / f"golden/catseg_{size}.npz")
     numbers = json.loads((shared / f"golden/catseg_{size}_train.json").read_text())

@@ -83,7 +83,7 @@ def test_answers(base, golden):
     assert np.abs(moved).max() > 1e-3
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @torch.no_grad()
 def test_dense_vit_h(shared):
     """ViT-H-14 of the first version's config: its names, the position table resized once, dense features, text."""

@@ -20,7 +20,9 @@ def run(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", ["vitb16_224", "vitb16_336", "vitb16_d2"])
+@pytest.mark.parametrize(
+    "config", ["vitb16_224", *(pytest.param(name, marks=pytest.mark.full) for name in ("vitb16_336", "vitb16_d2"))]
+)
 def test_segment_photos(rule_weights, tmp_path, config):
     photos = sorted((ROOT / "demo/images").glob("*.jpg"))
     assert len(photos) >= 3
