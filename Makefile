@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 OUT ?= output
 
-.PHONY: demo quickstart test check tests slow clean tiny-clip tiny-cat-seg bench
+.PHONY: demo quickstart test check tests clean tiny-clip tiny-cat-seg bench
 
 demo: $(READY)          ## segment drawn scenes and score them, offline
 	$(RUN) demo/quickstart.py --output $(OUT)/quickstart
@@ -27,9 +27,6 @@ tests: $(READY)
 	    --cov=ovss.pruning --cov=ovss.metrics --cov=ovss.datasets --cov=ovss.download --cov=ovss.weights \
 	    --cov=ovss.predictor --cov=ovss.segmentation --cov=ovss.models --cov=ovss.bulk.jobs --cov=ovss.bulk --cov=ovss.bulk.video --cov-report= \
 	    --cov-fail-under=95 $(PYTEST_ARGS)
-
-slow: $(READY)          ## the longer tests; coverage would double what some of them take
-	$(RUN) -m pytest -m "slow and not full" $(PYTEST_ARGS)
 
 bench: $(READY)         ## speed and memory of all parts in less than ten minutes: Markdown here, JSON in $(OUT)/bench
 	$(RUN) benchmarks/run.py --output $(OUT)/bench

@@ -21,12 +21,6 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 
 
-def pytest_collection_modifyitems(items):
-    """Files with slow tests come first, so that no process is busy long after the others."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
-
-
 @pytest.fixture(autouse=True)
 def private_cache(tmp_path_factory, monkeypatch):
     """One cache for the whole run, outside the user's."""
