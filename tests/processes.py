@@ -7,9 +7,12 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from ovss.d2.training.loader import use_one_thread
+
 
 def in_processes(count: int, work: Callable[[], object]) -> None:
     """Call `work()` in `count` processes on the CPU that gloo has joined; an error of one is raised here."""
+    use_one_thread()  # a fork that did so itself would wait for ever for the threads that OpenCV has here
     with tempfile.TemporaryDirectory() as folder:
         args = (work, count, f"file://{folder}/meeting")
         mp.start_processes(_joined, args=args, nprocs=count, start_method="fork")
