@@ -15,7 +15,7 @@ demo: $(READY)          ## segment drawn scenes and score them, offline
 quickstart: $(READY)    ## train CAT-Seg on drawn scenes, score it and the training-free methods, offline
 	$(RUN) demo/quickstart.py --output $(OUT)/quickstart --train
 
-test: $(READY) check tests  ## lint, types and the tests of ten minutes
+test: $(READY) check tests  ## lint, types and tests
 
 check: $(READY)
 	$(RUN) -m ruff check

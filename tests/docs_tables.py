@@ -125,9 +125,6 @@ NOT_RUN = [
     NotRun(r"\bsbatch ", "a SLURM cluster"),
 ]
 
-# Pages that run by hand, with the tests marked `full`: tests/test_launch*.py and test_training_*.py do what they say.
-BY_HAND = ("docs/training.md",)
-
 # Commands that take more than a few seconds, and those that need what these have made.
 SLOW = [
     r"^make .*demo$",

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from docs_blocks import all_blocks, commands_of
 from docs_run import check_unrun, is_slow, reason_not_to_run, stood_in
-from docs_tables import BY_HAND, NOT_RUN, SLOW, STAND_INS
+from docs_tables import NOT_RUN, SLOW, STAND_INS
 from docs_world import FULL_SIZE, World, place_weights
 
 BLOCKS = all_blocks()
@@ -20,16 +20,11 @@ LANGUAGES = ("bash", "python", "json", "yaml", "")
 
 
 def parameters():
-    """The blocks that run: slow ones, and those before them on their page, which may make what they need, are slow."""
-    runnable = [block for block in BLOCKS if block.language in ("bash", "python")]
-    last = {block.page: index for index, block in enumerate(runnable) if is_slow(shown(block))}
-
-    def marks(index, block):
-        if block.page in BY_HAND:
-            return [pytest.mark.full]
-        return [pytest.mark.slow] if index <= last.get(block.page, -1) else []
-
-    return [pytest.param(block, id=block.name, marks=marks(index, block)) for index, block in enumerate(runnable)]
+    return [
+        pytest.param(block, id=block.name, marks=[pytest.mark.slow] if is_slow(shown(block)) else [])
+        for block in BLOCKS
+        if block.language in ("bash", "python")
+    ]
 
 
 def shown(block):
